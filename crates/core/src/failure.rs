@@ -1,0 +1,95 @@
+//! Why the gate could not decide. The names are API: Step Functions retries by them (invariant 8).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCode {
+    /// The host does not exist, does not answer, or broke off.
+    Unreachable,
+    /// The host asked to come back later (429, 5xx).
+    Busy,
+    /// 404 or 410, or a version that the index does not have.
+    NotFound,
+    /// 401 or 403.
+    Forbidden,
+    /// Any other answer that is not the file.
+    UnexpectedAnswer,
+    /// The address is one that the gate may not connect to.
+    AddressNotAllowed,
+    /// Larger than the operator's limit.
+    TooLarge,
+    /// Slower than the operator's limit.
+    TooSlow,
+    /// The bytes are not the ones that the row or the index promised.
+    DigestMismatch,
+    /// Not an archive; the message says what it is.
+    NotAnArchive,
+    /// The index's page could not be understood.
+    BadIndex,
+    /// No file of the release can be used by the policy's targets.
+    NoUsableFile,
+    /// A scanner did not answer.
+    ScannerUnavailable,
+    /// The policy wants advisories and there are none.
+    AdvisoriesUnavailable,
+    /// The local store could not be read or written.
+    Storage,
+}
+
+impl FailureCode {
+    /// Whether the same request may end differently when it is tried again without anybody changing anything.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::Busy
+                | Self::TooSlow
+                | Self::ScannerUnavailable
+                | Self::AdvisoriesUnavailable
+                | Self::Storage
+        )
+    }
+
+    /// The kebab-case name that outcomes carry.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Busy => "busy",
+            Self::NotFound => "not-found",
+            Self::Forbidden => "forbidden",
+            Self::UnexpectedAnswer => "unexpected-answer",
+            Self::AddressNotAllowed => "address-not-allowed",
+            Self::TooLarge => "too-large",
+            Self::TooSlow => "too-slow",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::NotAnArchive => "not-an-archive",
+            Self::BadIndex => "bad-index",
+            Self::NoUsableFile => "no-usable-file",
+            Self::ScannerUnavailable => "scanner-unavailable",
+            Self::AdvisoriesUnavailable => "advisories-unavailable",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+/// The gate could not decide: which kind, and one sentence that says what happened and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Its name.
+    pub code: FailureCode,
+    /// For the requester; untrusted text in it is not escaped yet.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind, in these words.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
