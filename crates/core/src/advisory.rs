@@ -9,6 +9,7 @@ mod osv;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
@@ -209,7 +210,8 @@ impl AdvisoryDb {
 
     /// What is known about this version of this package; the worst first, then by id. The name in any spelling.
     ///
-    /// Records of one vulnerability (they share an id or alias) are one advisory.
+    /// Records of one vulnerability (they share an id or alias) are one advisory, and it counts if one of them is about this
+    /// version.
     #[must_use]
     pub fn lookup(&self, name: &str, version: &Version) -> Vec<Advisory> {
         let name = normalize(name);
@@ -219,17 +221,18 @@ impl AdvisoryDb {
             let best = certainty.entry(*index).or_insert(Match::No);
             *best = affected.covers(version).max(*best);
         }
-        certainty.retain(|_, answer| *answer != Match::No);
-        let mut found: Vec<Advisory> = self
-            .groups(certainty.keys().copied())
-            .iter()
-            .map(|group| {
-                let certain = group.iter().any(|index| certainty.get(index) == Some(&Match::Yes));
-                let of_group = entries.iter().filter(|(index, _)| group.contains(index)).map(|(_, affected)| affected);
-                let fixed = first_unaffected(&of_group.collect::<Vec<_>>(), version);
-                self.advisory(group, name.clone(), version.clone(), certain, fixed)
-            })
-            .collect();
+        let mut found = Vec::new();
+        for group in self.groups(certainty.keys().copied()) {
+            let answer = |index: &usize| certainty.get(index).copied().unwrap_or(Match::No);
+            let Some(best) = group.iter().map(answer).max().filter(|best| *best != Match::No) else { continue };
+            let of_group = entries.iter().filter(|(index, _)| group.contains(index)).map(|(_, affected)| affected);
+            let fixed = first_unaffected(&of_group.collect::<Vec<_>>(), version);
+            // The records that are about this version speak first.
+            let mut members: Vec<usize> = group.into_iter().collect();
+            members
+                .sort_by_key(|index| (Reverse(answer(index)), source_rank(&self.all[*index].id), &self.all[*index].id));
+            found.push(self.advisory(&members, name.clone(), version.clone(), best == Match::Yes, fixed));
+        }
         found.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
         found
     }
@@ -264,14 +267,13 @@ impl AdvisoryDb {
 
     fn advisory(
         &self,
-        group: &BTreeSet<usize>,
+        members: &[usize],
         package: String,
         version: Version,
         certain: bool,
         fixed: Option<Version>,
     ) -> Advisory {
-        let mut records: Vec<&Record> = group.iter().map(|index| &self.all[*index]).collect();
-        records.sort_by_key(|record| (source_rank(&record.id), &record.id));
+        let records: Vec<&Record> = members.iter().map(|index| &self.all[*index]).collect();
         let id = records.first().map(|record| record.id.to_string()).unwrap_or_default();
         let ids: BTreeSet<&str> = records.iter().flat_map(|record| record.ids()).collect();
         let malicious = ids.iter().any(|id| id.starts_with("MAL-"));
@@ -366,7 +368,8 @@ pub struct Advisory {
 }
 
 impl Advisory {
-    /// The record's id; where several describe it, the malware record's, else `PYSEC`, else `GHSA`. Untrusted text.
+    /// The record's id; of several that are about this version the malware record's, else `PYSEC`, else `GHSA`. Untrusted
+    /// text.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

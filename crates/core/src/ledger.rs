@@ -82,14 +82,10 @@ pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &D
     }
 }
 
-/// Whether the ledger has a verdict on a row, so that it stands against a later row in conflict with it.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn is_decided(records: &impl Records, wanted: &Wanted) -> Result<bool, Failure> {
-    let decision = latest_decision(records, wanted).await?;
-    Ok(decision
-        .is_some_and(|decision| matches!(decision.verdict, Verdict::Approved | Verdict::Refused | Verdict::Held)))
+/// Whether a decision is a verdict, so that its row stands against a later row in conflict with it.
+#[must_use]
+pub fn is_verdict(decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::Approved | Verdict::Refused | Verdict::Held)
 }
 
 fn report_key(artifact: &Sha256, scanner: &ScannerVersion) -> String {

@@ -31,6 +31,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("opaque-unknown-binary", "held, where the policy says so: binary data of no known kind"),
     ("yanked", "held, where the policy says so: the author has withdrawn the release"),
     ("cool-down", "held: the release is younger than the policy's cool-down"),
+    ("dependency-url", "held: an installer would fetch a dependency from a URL, past the approved packages"),
     ("more", "as many further reasons as it says"),
     ("coordinates-taken", "invalid: other bytes are published under this name and version"),
     ("conflict", "invalid: other rows ask for the same package from elsewhere"),
@@ -41,7 +42,6 @@ pub const CODES: &[(&str, &str)] = &[
     ("dependency-missing", "note: a dependency is neither approved nor requested; the row to add"),
     ("dependency-refused", "note: a dependency was requested and is not approved"),
     ("dependency-unreadable", "note: a dependency is written in a way that cannot be read"),
-    ("target-uncovered", "note: no wheel of the release fits one of the policy's targets"),
     ("waived", "note: a finding at or above the threshold was accepted by a named person"),
     ("withdrawn", "note: an earlier approval was withdrawn"),
     ("unknown-age", "note: the index does not say when the release was uploaded"),
@@ -291,13 +291,23 @@ pub fn dependency_refused(requirement: &str, line: u64, verdict: &str) -> Reason
     )
 }
 
+/// A dependency that an installer would fetch from elsewhere.
+#[must_use]
+pub fn dependency_url(filename: &str, requirement: &str) -> Reason {
+    let requirement = crate::text::escape_to(requirement, 200);
+    Reason::new(
+        "dependency-url",
+        &format!(
+            "{filename} needs '{requirement}', which an installer would fetch from that URL, past the approved packages"
+        ),
+    )
+}
+
 /// A dependency that cannot be read.
 #[must_use]
-pub fn dependency_unreadable(requirement: &str) -> Reason {
-    Reason::new(
-        "dependency-unreadable",
-        &format!("its dependency '{requirement}' is written in a way that cannot be read"),
-    )
+pub fn dependency_unreadable(requirement: &str, why: &str) -> Reason {
+    let requirement = crate::text::escape_to(requirement, 200);
+    Reason::new("dependency-unreadable", &format!("its dependency '{requirement}' cannot be followed: {why}"))
 }
 
 /// An approval that no longer holds.

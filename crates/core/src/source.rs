@@ -21,6 +21,8 @@ pub enum Source {
         /// PEP 440.
         version: Version,
     },
+    /// An archive on this machine, by its file name: `gate scan`. No row can name one.
+    File(String),
 }
 
 /// What is wrong with a `source` cell; the text is for the requester.
@@ -124,6 +126,7 @@ impl Source {
         match self {
             Self::Url(url) => SourceKey::Url(url.to_string()),
             Self::Pypi { name, version } => SourceKey::Pypi(name.normalized(), version.clone()),
+            Self::File(filename) => SourceKey::File(filename.clone()),
         }
     }
 
@@ -133,6 +136,7 @@ impl Source {
         match self {
             Self::Pypi { version, .. } => Some(version.clone()),
             Self::Url(url) => DistributionFilename::parse(url.path_segments()?.next_back()?).map(|name| name.version),
+            Self::File(filename) => DistributionFilename::parse(filename).map(|name| name.version),
         }
     }
 
@@ -165,14 +169,17 @@ pub enum SourceKey {
     Url(String),
     /// The PEP 503 name and the version.
     Pypi(String, Version),
+    /// The file name.
+    File(String),
 }
 
 impl fmt::Display for Source {
-    /// The URL without its fragment, or the purl with the PEP 503 name.
+    /// The URL without its fragment, the purl with the PEP 503 name, or the file name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => url.fmt(f),
             Self::Pypi { name, version } => write!(f, "pkg:pypi/{}@{version}", name.normalized()),
+            Self::File(filename) => f.write_str(filename),
         }
     }
 }

@@ -11,20 +11,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A value that should be a `T`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Read<T> {
     /// Not there, or `null`.
+    #[default]
     Absent,
     /// There, and of another kind.
     Odd,
     /// As expected.
     Is(T),
-}
-
-impl<T> Default for Read<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
 }
 
 impl<T> Read<T> {

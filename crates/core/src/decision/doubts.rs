@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::{Case, Examined};
 use crate::SCHEMA_VERSION;
 use crate::coverage::{CoverageClass, LostReason, OpaqueKind};
+use crate::dependency::{self, Problem};
 use crate::message;
 use crate::outcome::Reason;
 use crate::policy::Yanked;
@@ -19,7 +20,11 @@ pub(super) fn of(case: &Case<'_>, version: Option<&str>, notes: &mut Vec<Reason>
     }
     for file in case.files {
         doubts.extend(incomplete(case, file));
-        let waivable = lost(file).into_iter().chain(opaque(case, file)).chain(release(case, file, notes));
+        let waivable = lost(file)
+            .into_iter()
+            .chain(opaque(case, file))
+            .chain(release(case, file, notes))
+            .chain(direct_urls(case, file));
         for doubt in waivable {
             match case.waiver(&[&doubt.code], version, &[file.sha256]) {
                 Some(waiver) => notes.push(message::waived(
@@ -74,6 +79,14 @@ fn opaque(case: &Case<'_>, file: &Examined) -> Vec<Reason> {
     }
     let reason = |(kind, (path, more))| message::opaque(kind, &format!("{path} in {}", file.filename), more);
     groups.into_iter().map(reason).collect()
+}
+
+/// Dependencies that an installer would fetch from elsewhere than the approved index.
+fn direct_urls(case: &Case<'_>, file: &Examined) -> Option<Reason> {
+    let lines = &file.report.distribution.as_ref()?.requires_dist;
+    let problems = dependency::applicable(lines, &case.policy.targets, &[]).problems;
+    let (line, _) = problems.into_iter().find(|(_, problem)| *problem == Problem::Url)?;
+    Some(message::dependency_url(&file.filename, &line))
 }
 
 /// What the index says of the release. What it does not say is a note, never a reason.

@@ -13,7 +13,7 @@ use crate::source::{DistributionFilename, Source};
 ///
 /// A URL that leads to no Python distribution is a generic asset; its version is the beginning of its digest.
 pub(super) fn coordinates(case: &Case<'_>) -> Result<Coordinates, Vec<Finding>> {
-    if let (Source::Url(_), [file]) = (case.source, case.files)
+    if let (Source::Url(_) | Source::File(_), [file]) = (case.source, case.files)
         && file.report.distribution.is_none()
     {
         return Ok(Coordinates::generic(case.name, &file.sha256));

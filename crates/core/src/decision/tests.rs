@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::coverage::{CoverageClass, FileCoverage, LostReason, OpaqueKind};
 use crate::finding::{Category, FileRole, Finding};
-use crate::testing::{self, finding, wheel};
+use crate::testing::{finding, wheel};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -131,6 +131,15 @@ fn a_report_that_proves_nothing_holds() {
 }
 
 #[test]
+fn a_dependency_from_a_url_holds() {
+    let file = with(|file| {
+        let distribution = file.report.distribution.as_mut().unwrap();
+        distribution.requires_dist = vec!["other @ https://h.example/other.whl".to_owned()];
+    });
+    assert_eq!(first(&purl(&[file], &policy(""))), (Verdict::Held, "dependency-url"));
+}
+
+#[test]
 fn opaque_kinds_hold_where_the_policy_says_so() {
     let native = with(|file| {
         let class = CoverageClass::Opaque { kind: OpaqueKind::Native };
@@ -245,5 +254,4 @@ fn reason_codes_are_listed_once() {
     let count = codes.len();
     codes.dedup();
     assert_eq!(codes.len(), count);
-    assert_eq!(testing::scanner().name, "built-in");
 }

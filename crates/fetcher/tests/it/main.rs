@@ -1,0 +1,17 @@
+//! The fetcher against hosts that misbehave. Every server is on loopback, which `[network] allow` lists: there is no other door.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking, like tests"
+)]
+
+mod answers;
+mod index;
+mod limits;
+mod network;
+mod redirects;
+mod rows;
+mod tls;
+mod world;

@@ -1,0 +1,125 @@
+//! The Publish step.
+
+use gate_core::advisory::AdvisoryDb;
+use gate_core::coordinates::Coordinates;
+use gate_core::decision::{Case, Decision, Examined, decide};
+use gate_core::digest::Sha256;
+use gate_core::evidence::Evidence;
+use gate_core::failure::{Failure, FailureCode};
+use gate_core::ledger;
+use gate_core::outcome::Verdict;
+use gate_core::policy::Policy;
+use gate_core::ports::{Begin, Clock, PackageRepository, PublishedFile, Quarantine, Records};
+use gate_core::report::ScannerVersion;
+use gate_core::request::Wanted;
+
+/// A set that somebody says is approved.
+#[derive(Clone, Copy, Debug)]
+pub struct ToPublish<'a> {
+    /// The row.
+    pub wanted: &'a Wanted,
+    /// The whole set, in the order of the file names.
+    pub files: &'a [FileToPublish],
+}
+
+/// One file of the set, by digest.
+#[derive(Clone, Debug)]
+pub struct FileToPublish {
+    /// What users download it as.
+    pub filename: String,
+    /// Names the artifact in quarantine and its report.
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+    /// What the index said.
+    pub evidence: Evidence,
+}
+
+/// Where the step looks, and where it publishes.
+#[derive(Debug)]
+pub struct Ports<'a, Q, R, P, C> {
+    /// The artifacts.
+    pub quarantine: &'a Q,
+    /// The content reports.
+    pub records: &'a R,
+    /// Where approved packages go.
+    pub repository: &'a P,
+    /// The time.
+    pub clock: &'a C,
+    /// Whose reports count.
+    pub scanner: &'a ScannerVersion,
+    /// The advisories, if there are any.
+    pub advisories: Option<&'a AdvisoryDb>,
+    /// The policy.
+    pub policy: &'a Policy,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Users can install it, now or since before.
+    Published(Coordinates),
+    /// Other bytes hold the coordinates.
+    Taken(Coordinates),
+    /// It is not approved, whatever the caller says.
+    NotApproved(Box<Decision>),
+}
+
+/// Publishes a set, if it is approved.
+///
+/// The caller's word is not taken for anything: the reports are read again by digest, the decision is made again, and every
+/// byte is hashed again on its way into the repository. Doing it twice publishes once.
+///
+/// # Errors
+/// When a store cannot be read or written, a report is missing, or stored bytes no longer have their digest. Nothing of the
+/// set is visible to users then.
+pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
+    set: ToPublish<'_>,
+    ports: &Ports<'_, Q, R, P, C>,
+) -> Result<Outcome, Failure> {
+    let mut examined = Vec::with_capacity(set.files.len());
+    for file in set.files {
+        let report = ledger::report(ports.records, &file.sha256, ports.scanner).await?.ok_or_else(|| {
+            Failure::new(
+                FailureCode::Storage,
+                format!("there is no report on {} by the scanner in use; scan it again", file.sha256),
+            )
+        })?;
+        let FileToPublish { filename, sha256, size, evidence } = file.clone();
+        examined.push(Examined { filename, sha256, size, evidence, report });
+    }
+    let decision = decide(&Case {
+        name: &set.wanted.name,
+        source: &set.wanted.source,
+        files: &examined,
+        advisories: ports.advisories,
+        policy: ports.policy,
+        now: ports.clock.now(),
+    });
+    let (Verdict::Approved, Some(coordinates)) = (decision.verdict, &decision.coordinates) else {
+        return Ok(Outcome::NotApproved(Box::new(decision)));
+    };
+    let coordinates = coordinates.clone();
+
+    let files: Vec<_> = examined.into_iter().map(published).collect();
+    let mut publication = match ports.repository.begin(&coordinates, &files).await? {
+        Begin::Published => return Ok(Outcome::Published(coordinates)),
+        Begin::Taken => return Ok(Outcome::Taken(coordinates)),
+        Begin::Reserved(publication) => publication,
+    };
+    for file in &files {
+        let bytes = ports.quarantine.open(&file.sha256).await?;
+        ports.repository.put(&mut publication, file, bytes).await?;
+    }
+    ports.repository.commit(publication).await?;
+    Ok(Outcome::Published(coordinates))
+}
+
+/// The file as users see it; what the index did not say of it, its own metadata may.
+fn published(file: Examined) -> PublishedFile {
+    let mut evidence = file.evidence;
+    if evidence.requires_python.is_none() {
+        evidence.requires_python = file.report.distribution.and_then(|distribution| distribution.requires_python);
+    }
+    PublishedFile { filename: file.filename, sha256: file.sha256, size: file.size, evidence }
+}
