@@ -89,8 +89,7 @@ fn read(line: &str, targets: &Targets, extras: &[String]) -> Result<Option<Requi
     if line.len() > LINE_BYTES {
         return Err(Problem::TooLong);
     }
-    let (head, marker) = split_marker(line);
-    if let Some(marker) = marker {
+    if let (_, Some(marker)) = split_marker(line) {
         let marker = Marker::parse(marker)?;
         let applies = targets.python.iter().any(|python| {
             targets.machines.iter().any(|machine| marker.applies(&Environment { python, machine, extras }))
@@ -99,7 +98,18 @@ fn read(line: &str, targets: &Targets, extras: &[String]) -> Result<Option<Requi
             return Ok(None);
         }
     }
-    let head = head.trim();
+    parse(line).map(Some)
+}
+
+/// One line, whatever its marker says.
+///
+/// # Errors
+/// The line is not a requirement, or names a URL.
+pub fn parse(line: &str) -> Result<Requirement, Problem> {
+    if line.len() > LINE_BYTES {
+        return Err(Problem::TooLong);
+    }
+    let head = split_marker(line).0.trim();
     let end = head.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
     let (name, rest) = head.split_at(end.unwrap_or(head.len()));
     let (extras, rest) = split_extras(rest.trim_start())?;
@@ -119,7 +129,7 @@ fn read(line: &str, targets: &Targets, extras: &[String]) -> Result<Option<Requi
         .filter(|one| !one.trim().is_empty())
         .map(|one| VersionSpecifier::from_str(one).map_err(|_| Problem::Specifier))
         .collect::<Result<VersionSpecifiers, _>>()?;
-    Ok(Some(Requirement { name: normalize(name), extras, specifiers, raw: line.to_owned() }))
+    Ok(Requirement { name: normalize(name), extras, specifiers, raw: line.to_owned() })
 }
 
 /// The line before and after the semicolon. A URL may hold one itself, so after `@` only one behind white space counts.

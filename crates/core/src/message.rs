@@ -11,7 +11,7 @@ use crate::severity::Severity;
 
 /// Codes that are not a category of findings, a failure, or a problem of a row; with what each means.
 pub const CODES: &[(&str, &str)] = &[
-    ("no-finding", "approved: every file was looked at, and nothing is at or above the threshold"),
+    ("no-finding", "approved: nothing at or above the threshold was found, and no file was lost"),
     ("unknown-severity", "held: a finding carries no severity that is known"),
     ("nothing-examined", "held: the report lists no file"),
     ("analyzer-missing", "held: an analyzer that the policy requires did not run"),
@@ -47,13 +47,15 @@ pub const CODES: &[(&str, &str)] = &[
     ("unknown-age", "note: the index does not say when the release was uploaded"),
 ];
 
-/// The verdict `approved`.
+/// The verdict `approved`. `opaque` files can run and were listed, not read.
 #[must_use]
-pub fn no_finding(threshold: Severity) -> Reason {
-    Reason::new(
-        "no-finding",
-        &format!("nothing of severity {threshold} or worse was found, and every file was looked at"),
-    )
+pub fn no_finding(threshold: Severity, opaque: u64) -> Reason {
+    let rest = match opaque {
+        0 => "every file was checked".to_owned(),
+        1 => "1 file that can run is of a kind that no analyzer reads, and the rest was checked".to_owned(),
+        n => format!("{n} files that can run are of kinds that no analyzer reads, and the rest was checked"),
+    };
+    Reason::new("no-finding", &format!("nothing of severity {threshold} or worse was found; {rest}"))
 }
 
 /// A group of findings that refuse: one rule, in one or more places.

@@ -67,9 +67,8 @@ impl<'a> Weighing<'a> {
         for ((name, version), pinned_in) in wanted {
             let Ok(parsed) = version.parse::<Version>() else { continue };
             for advisory in db.lookup(&name, &parsed) {
-                let mut finding = advisory.to_finding();
+                let mut finding = if pinned_in.is_some() { advisory.to_pin_finding() } else { advisory.to_finding() };
                 if let Some(path) = pinned_in {
-                    finding.title = format!("it installs {name} {version}: {}", finding.title);
                     finding.location = Some(Location {
                         path: path.to_owned(),
                         line: None,

@@ -189,7 +189,8 @@ pub fn decide(case: &Case<'_>) -> Decision {
     } else if case.advisories.is_none() && case.policy.advisories == Advisories::Required {
         (Verdict::Failed, vec![message::advisories_required()])
     } else {
-        (Verdict::Approved, vec![message::no_finding(case.policy.refuse_at)])
+        let opaque = case.files.iter().map(|file| file.report.counts().opaque).sum();
+        (Verdict::Approved, vec![message::no_finding(case.policy.refuse_at, opaque)])
     };
     if reasons.len() > MAX_REASONS {
         let left_out = reasons.split_off(MAX_REASONS - 1).len();
