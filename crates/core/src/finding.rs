@@ -106,13 +106,6 @@ impl FileRole {
                     | "benchmark"
                     | "benchmarks"
                     | "asv_benchmarks"
-                    | "ci"
-                    | ".github"
-                    | ".circleci"
-                    | "build_tools"
-                    | "tools"
-                    | "maint_tools"
-                    | "scripts"
             )
         };
         if supporting_file || folders.split('/').any(supporting_folder) { Self::Supporting } else { Self::Library }

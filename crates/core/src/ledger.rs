@@ -15,6 +15,9 @@ use crate::request::Wanted;
 /// The prefix of all decisions.
 pub const DECISIONS: &str = "decisions/";
 
+/// How often a report is written anew because the one before it cannot be read. Whatever damages more than that is no accident.
+pub const REPORT_ATTEMPTS: u32 = 8;
+
 /// The report of an artifact by a scanner and its rules, if one is stored.
 ///
 /// A report that cannot be read, or that is about other bytes, counts as absent: the artifact is scanned again.
@@ -26,29 +29,49 @@ pub async fn report(
     artifact: &Sha256,
     scanner: &ScannerVersion,
 ) -> Result<Option<ContentReport>, Failure> {
-    let report: Option<ContentReport> = get(records, &report_key(artifact, scanner)).await?;
-    Ok(report.filter(|report| {
-        report.schema_version == SCHEMA_VERSION && report.artifact == *artifact && report.scanner == *scanner
-    }))
+    for attempt in 1..=REPORT_ATTEMPTS {
+        match stored_report(records, artifact, scanner, attempt).await? {
+            Stored::Report(report) => return Ok(Some(*report)),
+            Stored::Damaged => {}
+            Stored::Nothing => break,
+        }
+    }
+    Ok(None)
 }
 
-/// Keeps a report. One that is stored already stays.
+/// Keeps a report, unless one is stored already: that one stays, and is given back.
+///
+/// Nothing stored is changed. A stored report that cannot be read is left where it is, and the new one gets the next key.
 ///
 /// # Errors
-/// When the store cannot be written.
-pub async fn keep_report(records: &impl Records, report: &ContentReport) -> Result<(), Failure> {
-    put(records, &report_key(&report.artifact, &report.scanner), report).await.map(drop)
+/// When the store cannot be read or written, or [`REPORT_ATTEMPTS`] reports on this artifact are damaged.
+pub async fn keep_report(records: &impl Records, report: &ContentReport) -> Result<Option<ContentReport>, Failure> {
+    let ContentReport { artifact, scanner, .. } = report;
+    for attempt in 1..=REPORT_ATTEMPTS {
+        if put(records, &report_key(artifact, scanner, attempt), report).await? == Put::Created {
+            return Ok(None);
+        }
+        if let Stored::Report(first) = stored_report(records, artifact, scanner, attempt).await? {
+            return Ok(Some(*first));
+        }
+    }
+    Err(Failure::new(
+        FailureCode::Storage,
+        format!("{REPORT_ATTEMPTS} stored reports on {artifact} cannot be read; find out what damages the output folder"),
+    ))
 }
 
-/// The newest decision on a row, if there is one.
+/// The newest decision on a row that can be read, if there is one.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn latest_decision(records: &impl Records, wanted: &Wanted) -> Result<Option<Decision>, Failure> {
-    match records.list(&row_prefix(wanted)).await?.last() {
-        Some(key) => decision(records, key).await,
-        None => Ok(None),
+    for key in records.list(&row_prefix(wanted)).await?.iter().rev() {
+        if let Some(decision) = decision(records, key).await? {
+            return Ok(Some(decision));
+        }
     }
+    Ok(None)
 }
 
 /// One stored decision; none when the key is free or the record is of another schema.
@@ -74,8 +97,8 @@ pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &D
         {
             return Ok(());
         }
-        let last = keys.last().and_then(|key| key.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<u32>().ok());
-        let next = last.map_or(1, |last| last + 1);
+        let number = |key: &String| key.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<u32>().ok();
+        let next = keys.iter().filter_map(number).max().map_or(1, |last| last + 1);
         if put(records, &format!("{prefix}{next:06}.json"), decision).await? == Put::Created {
             return Ok(());
         }
@@ -88,13 +111,37 @@ pub fn is_verdict(decision: &Decision) -> bool {
     matches!(decision.verdict, Verdict::Approved | Verdict::Refused | Verdict::Held)
 }
 
-fn report_key(artifact: &Sha256, scanner: &ScannerVersion) -> String {
-    format!("reports/{artifact}/{}-{}-{}.json", scanner.name, scanner.version, scanner.rules)
+/// What lies under a report's key.
+enum Stored {
+    Report(Box<ContentReport>),
+    /// No JSON, or the report of something else.
+    Damaged,
+    Nothing,
+}
+
+async fn stored_report(
+    records: &impl Records,
+    artifact: &Sha256,
+    scanner: &ScannerVersion,
+    attempt: u32,
+) -> Result<Stored, Failure> {
+    let Some(bytes) = records.get(&report_key(artifact, scanner, attempt)).await? else { return Ok(Stored::Nothing) };
+    let fits = |report: &ContentReport| {
+        report.schema_version == SCHEMA_VERSION && report.artifact == *artifact && report.scanner == *scanner
+    };
+    let report = serde_json::from_slice(&bytes).ok().filter(fits);
+    Ok(report.map_or(Stored::Damaged, |report| Stored::Report(Box::new(report))))
+}
+
+/// The schema is part of the key: a program with another one neither reads nor blocks the report.
+fn report_key(artifact: &Sha256, scanner: &ScannerVersion, attempt: u32) -> String {
+    let ScannerVersion { name, version, rules } = scanner;
+    format!("reports/{artifact}/{SCHEMA_VERSION}-{name}-{version}-{rules}-{attempt}.json")
 }
 
 /// All decisions on one request: the same name from the same source, whatever line it stands on.
 fn row_prefix(wanted: &Wanted) -> String {
-    let key = Sha256::of(format!("{}\n{}", wanted.name.normalized(), wanted.source).as_bytes());
+    let key = Sha256::of(format!("{}\n{}", wanted.name.normalized(), wanted.source.key()).as_bytes());
     format!("{DECISIONS}{}/", key.short())
 }
 
@@ -106,4 +153,109 @@ async fn put<T: Serialize>(records: &impl Records, key: &str, value: &T) -> Resu
     let bytes = serde_json::to_vec(value)
         .map_err(|error| Failure::new(FailureCode::Storage, format!("{key} could not be written as JSON: {error}")))?;
     records.put_new(key, &bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::{CoverageClass, LostReason};
+    use crate::testing::{self, MemoryRecords};
+
+    fn wanted() -> Wanted {
+        crate::request::parse(b"example,pkg:pypi/example@1.0").unwrap().remove(0).wanted.unwrap()
+    }
+
+    fn decision_at(second: i64) -> Decision {
+        use crate::decision::{Case, decide};
+        let Wanted { name, source, .. } = &wanted();
+        decide(&Case {
+            name,
+            source,
+            files: &[testing::wheel("example", "1.0")],
+            advisories: None,
+            policy: &crate::policy::Policy::built_in().unwrap(),
+            now: jiff::Timestamp::from_second(second).unwrap(),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_first_report_stays() {
+        let records = MemoryRecords::default();
+        let first = testing::clean_report(b"x");
+        let mut second = first.clone();
+        second.coverage.clear();
+        assert_eq!(keep_report(&records, &first).await, Ok(None));
+        assert_eq!(keep_report(&records, &second).await, Ok(Some(first.clone())));
+        assert_eq!(report(&records, &first.artifact, &first.scanner).await, Ok(Some(first.clone())));
+        assert_eq!(records.list("reports/").await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_report_is_written_anew_beside_the_old_one() {
+        let good = testing::clean_report(b"x");
+        let mut other_schema = good.clone();
+        other_schema.schema_version += 1;
+        let mut other_rules = good.clone();
+        other_rules.scanner.rules = "none".to_owned();
+        let whole = serde_json::to_vec(&good).unwrap();
+        for damaged in [
+            vec![],
+            b"\xff\0".to_vec(),
+            whole[..whole.len() - 1].to_vec(),
+            serde_json::to_vec(&testing::clean_report(b"other")).unwrap(),
+            serde_json::to_vec(&other_schema).unwrap(),
+            serde_json::to_vec(&other_rules).unwrap(),
+        ] {
+            let records = MemoryRecords::default();
+            let key = report_key(&good.artifact, &good.scanner, 1);
+            records.put_new(&key, &damaged).await.unwrap();
+            assert_eq!(report(&records, &good.artifact, &good.scanner).await, Ok(None));
+            for kept in [None, Some(good.clone())] {
+                assert_eq!(keep_report(&records, &good).await, Ok(kept));
+                assert_eq!(report(&records, &good.artifact, &good.scanner).await, Ok(Some(good.clone())));
+            }
+            assert_eq!(records.get(&key).await, Ok(Some(damaged)), "what is stored is never changed");
+        }
+    }
+
+    #[tokio::test]
+    async fn reports_are_written_anew_a_few_times_only() {
+        let good = testing::clean_report(b"x");
+        for (damaged, kept) in [(REPORT_ATTEMPTS - 1, true), (REPORT_ATTEMPTS, false), (REPORT_ATTEMPTS + 1, false)] {
+            let records = MemoryRecords::default();
+            for attempt in 1..=damaged {
+                records.put_new(&report_key(&good.artifact, &good.scanner, attempt), b"").await.unwrap();
+            }
+            assert_eq!(keep_report(&records, &good).await.map_err(|failure| failure.code).is_ok(), kept, "{damaged}");
+            let found = report(&records, &good.artifact, &good.scanner).await.unwrap();
+            assert_eq!(found.is_some(), kept, "{damaged}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_decision_hides_neither_the_one_before_it_nor_the_next() {
+        let records = MemoryRecords::default();
+        let mut decision = decision_at(1);
+        keep_decision(&records, &wanted(), &decision).await.unwrap();
+        keep_decision(&records, &wanted(), &decision).await.unwrap();
+        let prefix = row_prefix(&wanted());
+        assert_eq!(records.list(&prefix).await.unwrap(), [format!("{prefix}000001.json")], "it says the same");
+        // A power loss, and what an editor leaves behind.
+        records.put_new(&format!("{prefix}000002.json"), b"").await.unwrap();
+        records.put_new(&format!("{prefix}000002.json~"), b"{}").await.unwrap();
+        assert_eq!(latest_decision(&records, &wanted()).await, Ok(Some(decision.clone())));
+        decision.verdict = Verdict::Held;
+        keep_decision(&records, &wanted(), &decision).await.unwrap();
+        assert!(records.get(&format!("{prefix}000003.json")).await.unwrap().is_some());
+        assert_eq!(latest_decision(&records, &wanted()).await, Ok(Some(decision)));
+    }
+
+    #[tokio::test]
+    async fn a_report_with_lost_files_is_stored_as_it_is() {
+        let records = MemoryRecords::default();
+        let mut lost = testing::clean_report(b"x");
+        lost.coverage[0].class = CoverageClass::Lost { reason: LostReason::AnalyzerDied, detail: "why".to_owned() };
+        assert_eq!(keep_report(&records, &lost).await, Ok(None));
+        assert_eq!(report(&records, &lost.artifact, &lost.scanner).await, Ok(Some(lost)));
+    }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use packageurl::PackageUrl;
 use pep440_rs::Version;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::coordinates::{PackageName, normalize};
@@ -42,9 +43,6 @@ pub enum BadSource {
         "it carries credentials, which everyone who reads the file can see; revoke them and remove them from the URL"
     )]
     Credentials,
-    /// Another port than 443.
-    #[error("port {0} is not allowed; https on port 443 is")]
-    Port(u16),
     /// A path that names no file.
     #[error("it names a host but no archive")]
     NoPath,
@@ -95,9 +93,6 @@ fn parse_url(text: &str) -> Result<Source, BadSource> {
     if !url.username().is_empty() || url.password().is_some() || authority.contains('@') {
         return Err(BadSource::Credentials);
     }
-    if let Some(port) = url.port() {
-        return Err(BadSource::Port(port));
-    }
     if url.path().trim_matches('/').is_empty() {
         return Err(BadSource::NoPath);
     }
@@ -135,8 +130,21 @@ impl Source {
     pub fn claimed_version(&self) -> Option<Version> {
         match self {
             Self::Pypi { version, .. } => Some(version.clone()),
-            Self::Url(url) => DistributionFilename::parse(url.path_segments()?.next_back()?).map(|name| name.version),
-            Self::File(filename) => DistributionFilename::parse(filename).map(|name| name.version),
+            Self::Url(_) | Self::File(_) => DistributionFilename::parse(&self.filename()?).map(|name| name.version),
+        }
+    }
+
+    /// The file name that the source itself gives: the last part of a URL's path that is not empty, percent-decoded. Untrusted
+    /// text. None for a purl.
+    #[must_use]
+    pub fn filename(&self) -> Option<String> {
+        match self {
+            Self::Pypi { .. } => None,
+            Self::File(filename) => Some(filename.clone()),
+            Self::Url(url) => {
+                let last = url.path_segments()?.rfind(|part| !part.is_empty())?;
+                Some(percent_decode_str(last).decode_utf8_lossy().into_owned())
+            }
         }
     }
 
@@ -171,6 +179,21 @@ pub enum SourceKey {
     Pypi(String, Version),
     /// The file name.
     File(String),
+}
+
+impl fmt::Display for SourceKey {
+    /// The same text for the same key: `1.0` and `1.0.0` are both written `1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(text) | Self::File(text) => f.write_str(text),
+            Self::Pypi(name, version) => {
+                let release = version.release();
+                let digits = release.iter().rposition(|digit| *digit != 0).map_or(1, |last| last + 1);
+                let trimmed = version.clone().with_release(release.iter().copied().take(digits));
+                write!(f, "pkg:pypi/{name}@{trimmed}")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -246,7 +269,6 @@ mod tests {
             "https://user@example.com/a.zip",
             "https://user:pw@example.com/a.zip",
             "https://@example.com/a.zip",
-            "https://example.com:8443/a.zip",
             "https://example.com",
             "https://example.com/",
             "https://example.com\\@evil.example/a.zip",
@@ -277,12 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_written_alike_for_equal_versions() {
+        for (version, written) in
+            [("1.0", "1"), ("1", "1"), ("1.0.0", "1"), ("0.0", "0"), ("1.10.0rc1", "1.10rc1"), ("1!0.20", "1!0.20")]
+        {
+            let key = format!("pkg:pypi/a@{version}").parse::<Source>().unwrap().key();
+            assert_eq!(key.to_string(), format!("pkg:pypi/a@{written}"));
+        }
+    }
+
+    #[test]
     fn versions_are_claimed_by_file_names() {
         for (url, version) in [
             ("https://h.example/six-1.16.0-py2.py3-none-any.whl", Some("1.16.0")),
             ("https://h.example/d/scikit-learn-1.5.0.tar.gz", Some("1.5.0")),
             ("https://h.example/o/r/archive/refs/heads/main.zip", None),
             ("https://h.example/o/r/zipball/abc", None),
+            ("https://h.example/six-1.16.0-py2.py3-none-any.whl/", Some("1.16.0")),
+            ("https://h.example/six-1.16.0-py2.py3-none-any%2ewhl", Some("1.16.0")),
         ] {
             let claimed = url.parse::<Source>().unwrap().claimed_version().map(|version| version.to_string());
             assert_eq!(claimed.as_deref(), version, "{url}");

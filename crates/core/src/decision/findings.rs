@@ -43,11 +43,10 @@ impl<'a> Weighing<'a> {
 
     /// Advisories of the package itself and of exact pins in its installed metadata. Other pins are noted.
     pub(super) fn add_advisories(&mut self, db: &AdvisoryDb, coordinates: &Coordinates) {
-        if coordinates.format != Format::Pypi {
-            return;
-        }
         let mut wanted = BTreeMap::<(String, String), Option<&str>>::new();
-        wanted.insert((coordinates.name.clone(), coordinates.version.clone()), None);
+        if coordinates.format == Format::Pypi {
+            wanted.insert((coordinates.name.clone(), coordinates.version.clone()), None);
+        }
         for pin in self.case.files.iter().flat_map(|file| &file.report.pins) {
             let key = (normalize(&pin.name), pin.version.clone());
             if pin.installed {
@@ -91,8 +90,11 @@ impl<'a> Weighing<'a> {
             weight = most;
             remark = Some(format!("counts as {most}: the file is a test, an example or documentation"));
         }
-        let mut refuses = weight != Severity::Unknown && weight >= self.case.policy.threshold(finding.category);
+        let hostile = is_hostile(&finding);
+        let mut refuses =
+            hostile || weight != Severity::Unknown && weight >= self.case.policy.threshold(finding.category);
         if (refuses || weight == Severity::Unknown)
+            && !hostile
             && let Some(waiver) = self.case.waiver(rules, self.version, files)
         {
             let note = message::waived(&finding.rule, &waiver.approver, &waiver.reason, &waiver.expires.to_string());
@@ -104,6 +106,16 @@ impl<'a> Weighing<'a> {
             }
         }
         self.findings.push(Weighed { filename: filename.map(str::to_owned), finding, weight, refuses, remark });
+    }
+}
+
+/// Whether the archive is made to deceive, or is another package than it was asked for: no threshold and no waiver lets that in.
+/// A wheel whose `RECORD` is not right may be the work of a careless tool.
+fn is_hostile(finding: &Finding) -> bool {
+    match finding.category {
+        Category::Identity => true,
+        Category::Archive => !finding.rule.starts_with("record-"),
+        _ => false,
     }
 }
 

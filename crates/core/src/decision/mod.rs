@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::SCHEMA_VERSION;
 use crate::advisory::AdvisoryDb;
-use crate::coordinates::{Coordinates, PackageName};
+use crate::coordinates::{Coordinates, Format, PackageName};
 use crate::coverage::CoverageCounts;
 use crate::digest::Sha256;
 use crate::evidence::Evidence;
@@ -155,7 +155,11 @@ impl Case<'_> {
 pub fn decide(case: &Case<'_>) -> Decision {
     let identity = identity::coordinates(case);
     let coordinates = identity.as_ref().ok().cloned();
-    let version = coordinates.as_ref().map(|coordinates| coordinates.version.as_str());
+    // The version of a generic asset is a short digest, for which somebody may find other bytes: only a whole one is waived.
+    let version = coordinates
+        .as_ref()
+        .filter(|coordinates| coordinates.format == Format::Pypi)
+        .map(|coordinates| coordinates.version.as_str());
 
     let mut weighing = findings::Weighing::new(case, version);
     if let Err(mismatches) = identity {
@@ -184,6 +188,8 @@ pub fn decide(case: &Case<'_>) -> Decision {
     let refusals = findings::reasons(&findings);
     let (verdict, mut reasons) = if !refusals.is_empty() {
         (Verdict::Refused, refusals)
+    } else if doubts.is_empty() && coordinates.is_none() {
+        (Verdict::Held, vec![message::nothing_examined(case.name.as_str())])
     } else if !doubts.is_empty() {
         (Verdict::Held, doubts)
     } else if case.advisories.is_none() && case.policy.advisories == Advisories::Required {

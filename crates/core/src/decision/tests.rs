@@ -183,6 +183,45 @@ fn the_archive_must_be_what_was_asked_for() {
 }
 
 #[test]
+fn no_policy_lets_a_hostile_or_mistaken_archive_in() {
+    let mut hostile = finding("hidden-member", Severity::High);
+    hostile.category = Category::Archive;
+    for (file, code) in [(with_finding(hostile), "archive"), (wheel("exampel", "1.0"), "identity")] {
+        let lax = Policy::parse(&format!(
+            "schema_version = 1\nrefuse_at = \"critical\"\n[[waivers]]\nrule = \"hidden-member\"\npackage = \"example\"\nsha256 = \"{0}\"\napprover = \"a\"\nreason = \"r\"\nexpires = \"2027-01-01\"\n[[waivers]]\nrule = \"coordinates-mismatch\"\npackage = \"example\"\nsha256 = \"{0}\"\napprover = \"a\"\nreason = \"r\"\nexpires = \"2027-01-01\"",
+            file.sha256
+        ));
+        assert_eq!(first(&purl(&[file], &lax.unwrap())), (Verdict::Refused, code));
+    }
+}
+
+#[test]
+fn a_scan_that_was_given_up_is_a_doubt_and_no_mismatch() {
+    let file = with(|file| {
+        file.report.distribution = None;
+        let class = CoverageClass::Lost { reason: LostReason::AnalyzerDied, detail: "slow".to_owned() };
+        file.report.coverage = vec![FileCoverage { path: "(archive)".to_owned(), size: 0, class }];
+    });
+    assert_eq!(first(&purl(&[file], &policy(""))), (Verdict::Held, "lost-analyzer-died"));
+}
+
+#[test]
+fn a_generic_asset_is_waived_by_its_whole_digest_only() {
+    let mut asset = with_finding(finding("S602", Severity::High));
+    asset.report.distribution = None;
+    for (field, verdict) in [
+        (format!("version = \"{}\"", asset.sha256.short()), Verdict::Refused),
+        (format!("sha256 = \"{}\"", asset.sha256), Verdict::Approved),
+    ] {
+        let policy = policy(&format!(
+            "[[waivers]]\nrule = \"S602\"\npackage = \"example\"\n{field}\napprover = \"a\"\nreason = \"r\"\nexpires = \"2027-01-01\""
+        ));
+        let decision = decided("https://h.example/asset.zip", &[asset.clone()], &policy, None);
+        assert_eq!(decision.verdict, verdict, "{field}");
+    }
+}
+
+#[test]
 fn a_url_that_leads_to_no_distribution_is_a_generic_asset() {
     let asset = with(|file| {
         file.report.distribution = None;

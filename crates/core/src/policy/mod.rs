@@ -71,7 +71,8 @@ impl fmt::Display for Fault {
         if !self.key.is_empty() {
             write!(f, "{}: ", crate::text::escape(&self.key))?;
         }
-        f.write_str(&crate::text::escape(&self.message))
+        let lines: Vec<_> = self.message.lines().map(crate::text::escape).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 

@@ -77,7 +77,8 @@ pub(super) fn policy(text: &str) -> Result<Policy, Faults> {
 
     let mut section = root.section("thresholds", &mut faults);
     let mut thresholds = BTreeMap::new();
-    for category in Category::ALL {
+    let always_refuse = [Category::Archive, Category::Identity];
+    for category in Category::ALL.into_iter().filter(|category| !always_refuse.contains(category)) {
         if let Some(at) = severity(&mut section, category.as_str(), &mut faults) {
             thresholds.insert(category, at);
         }

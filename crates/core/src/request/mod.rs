@@ -182,19 +182,28 @@ fn header(number: u64, line: &[u8]) -> Result<Option<Vec<Column>>, Unreadable> {
 
 fn row(line: u64, bytes: &[u8], columns: &[Column]) -> Row {
     let record = cells(bytes).unwrap_or_default();
-    let cell = |column| columns.iter().position(|c| *c == column).and_then(|at| record.get(at)).unwrap_or_default();
-    let shown = |column| crate::text::escape_to(&String::from_utf8_lossy(cell(column)), 300);
-    let source = mask_credentials(&shown(Column::Source));
-    Row { line, name: shown(Column::Name), source, wanted: wanted(bytes, &record, columns) }
+    let cell = |column| {
+        let at = columns.iter().position(|c| *c == column);
+        at.and_then(|at| record.get(at)).map(String::from_utf8_lossy).unwrap_or_default()
+    };
+    let wanted = wanted(bytes, &record, columns);
+    let (name, source) = (cell(Column::Name), cell(Column::Source));
+    // A readable row has a checked name, and a source without credentials.
+    let (name, source) = match wanted {
+        Ok(_) => (name, source),
+        Err(_) => (mask_credentials(&name).into(), mask_credentials(&source).into()),
+    };
+    let shown = |text: &str| crate::text::escape_to(text, MAX_CELL_BYTES);
+    Row { line, name: shown(&name), source: shown(&source), wanted }
 }
 
-/// Hides what stands between `://` and `@`.
-fn mask_credentials(source: &str) -> String {
-    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => source.to_owned(),
+/// Hides what may be credentials in a cell that could not be read: all between the first `:` or `/` and the last `@`.
+fn mask_credentials(cell: &str) -> String {
+    match (cell.find([':', '/', '\\']), cell.rfind('@')) {
+        (Some(begin), Some(at)) if begin < at && !cell.starts_with("pkg:") => {
+            format!("{}***{}", &cell[..=begin], &cell[at..])
+        }
+        _ => cell.to_owned(),
     }
 }
 
@@ -229,15 +238,18 @@ fn wanted(line: &[u8], record: &csv::ByteRecord, columns: &[Column]) -> Result<W
     let place = |column| columns.iter().position(|c| *c == column).map_or(0, |at| at + 1);
 
     let (at, text) = get(Column::Name).unwrap_or((place(Column::Name), ""));
-    let name: PackageName = text.parse().map_err(|error| {
-        problem("bad-name", at, format!("the name cannot be used: {error}; write the package's name as the index does"))
-    })?;
+    let remedy = if text.contains([';', '\t']) {
+        "separate the columns with commas"
+    } else {
+        "write the package's name as the index does"
+    };
+    let name: PackageName =
+        text.parse().map_err(|error| problem("bad-name", at, format!("the name cannot be used: {error}; {remedy}")))?;
     let (at, text) = get(Column::Source).ok_or_else(|| {
-        let hint = if text.contains([';', '\t']) { "; separate the columns with commas" } else { "" };
         problem(
             "no-source",
             place(Column::Source),
-            format!("the source is missing{hint}; give an https URL or a purl such as pkg:pypi/{name}@1.2.3"),
+            format!("the source is missing; give an https URL or a purl such as pkg:pypi/{name}@1.2.3"),
         )
     })?;
     let source: Source =

@@ -110,8 +110,25 @@ fn unknown_and_repeated_header_columns_are_named() {
 fn what_is_shown_is_escaped_and_carries_no_password() {
     let row = only("si\u{202e}x,https://user:hunter2@h.example/a.zip");
     assert_eq!(row.name, "si\\u{202e}x");
-    assert_eq!(row.source, "https://***@h.example/a.zip");
-    assert!(!format!("{row:?}").contains("hunter2"));
+    assert_eq!(row.source, "https:***@h.example/a.zip");
+    for text in [
+        "six,https:/user:hunter2@h.example/x",
+        "six,https:\\\\user:hunter2@h.example/x",
+        "six,https://user:hun/hunter2@h.example/x",
+        "six,https://user:hun#?hunter2@h.example/x",
+        "six,//user:hunter2@h.example/x",
+        "https://user:hunter2@h.example/x,six",
+    ] {
+        assert!(!format!("{:?}", only(text)).contains("hunter2"), "{text}");
+    }
+    let long = format!("six,https://{}:hunter2@h.example/x", "u".repeat(1000));
+    assert!(!format!("{:?}", only(&long)).contains("hunter2"));
+}
+
+#[test]
+fn a_long_source_is_shown_whole() {
+    let source = format!("https://h.example/a.zip?token={}", "x".repeat(1000));
+    assert_eq!(only(format!("six,{source}")).source, source);
 }
 
 #[test]
