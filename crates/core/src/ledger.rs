@@ -57,7 +57,9 @@ pub async fn keep_report(records: &impl Records, report: &ContentReport) -> Resu
     }
     Err(Failure::new(
         FailureCode::Storage,
-        format!("{REPORT_ATTEMPTS} stored reports on {artifact} cannot be read; find out what damages the output folder"),
+        format!(
+            "{REPORT_ATTEMPTS} stored reports on {artifact} cannot be read; find out what damages the output folder"
+        ),
     ))
 }
 
@@ -66,12 +68,7 @@ pub async fn keep_report(records: &impl Records, report: &ContentReport) -> Resu
 /// # Errors
 /// When the store cannot be read.
 pub async fn latest_decision(records: &impl Records, wanted: &Wanted) -> Result<Option<Decision>, Failure> {
-    for key in records.list(&row_prefix(wanted)).await?.iter().rev() {
-        if let Some(decision) = decision(records, key).await? {
-            return Ok(Some(decision));
-        }
-    }
-    Ok(None)
+    newest(records, &records.list(&row_prefix(wanted)).await?).await
 }
 
 /// One stored decision; none when the key is free or the record is of another schema.
@@ -83,7 +80,7 @@ pub async fn decision(records: &impl Records, key: &str) -> Result<Option<Decisi
     Ok(decision.filter(|decision| decision.schema_version == SCHEMA_VERSION))
 }
 
-/// Appends a decision, unless the newest one says the same. The record is written once and never changed.
+/// Appends a decision, unless the newest one that can be read says the same. The record is written once and never changed.
 ///
 /// # Errors
 /// When the store cannot be read or written.
@@ -91,10 +88,7 @@ pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &D
     let prefix = row_prefix(wanted);
     loop {
         let keys = records.list(&prefix).await?;
-        if let Some(key) = keys.last()
-            && let Some(newest) = get::<Decision>(records, key).await?
-            && newest.says_the_same_as(decision)
-        {
+        if newest(records, &keys).await?.is_some_and(|newest| newest.says_the_same_as(decision)) {
             return Ok(());
         }
         let number = |key: &String| key.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<u32>().ok();
@@ -103,6 +97,15 @@ pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &D
             return Ok(());
         }
     }
+}
+
+async fn newest(records: &impl Records, keys: &[String]) -> Result<Option<Decision>, Failure> {
+    for key in keys.iter().rev() {
+        if let Some(decision) = decision(records, key).await? {
+            return Ok(Some(decision));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a decision is a verdict, so that its row stands against a later row in conflict with it.
@@ -244,6 +247,8 @@ mod tests {
         records.put_new(&format!("{prefix}000002.json"), b"").await.unwrap();
         records.put_new(&format!("{prefix}000002.json~"), b"{}").await.unwrap();
         assert_eq!(latest_decision(&records, &wanted()).await, Ok(Some(decision.clone())));
+        keep_decision(&records, &wanted(), &decision).await.unwrap();
+        assert_eq!(records.list(&prefix).await.unwrap().len(), 3, "it still says the same");
         decision.verdict = Verdict::Held;
         keep_decision(&records, &wanted(), &decision).await.unwrap();
         assert!(records.get(&format!("{prefix}000003.json")).await.unwrap().is_some());

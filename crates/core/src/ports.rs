@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// Where fetched bytes wait, named by their digest. Nothing is ever overwritten.
+/// Where fetched bytes wait, named by their digest. Nothing is ever overwritten by other bytes.
 pub trait Quarantine: Send + Sync {
     /// Takes the bytes of one artifact.
     type Writer: ArtifactWriter;
@@ -34,13 +34,18 @@ pub trait Quarantine: Send + Sync {
     fn create(&self) -> impl Future<Output = Result<Self::Writer, Failure>> + Send;
     /// Reads a stored artifact. Whoever relies on the bytes hashes them again.
     fn open(&self, digest: &Sha256) -> impl Future<Output = Result<Self::Reader, Failure>> + Send;
+    /// Hashes a stored artifact, and takes it out of the way if its bytes no longer have its digest, so that it can be
+    /// fetched again; says whether they were damaged. One that is whole, or not stored, is left alone: whoever doubts an
+    /// artifact may call this.
+    fn discard_damaged(&self, digest: &Sha256) -> impl Future<Output = Result<bool, Failure>> + Send;
 }
 
 /// One artifact on its way into a [`Quarantine`].
 pub trait ArtifactWriter: Send {
     /// Appends bytes.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Failure>> + Send;
-    /// Stores what was written under its digest, which the caller has computed; storing the same bytes twice is a success.
+    /// Stores what was written under its digest, which the caller has computed: whole or not at all, also when the power
+    /// fails. Storing the same bytes twice is a success.
     fn keep(self, digest: &Sha256) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
@@ -52,7 +57,7 @@ pub trait ArtifactReader: Send {
 
 /// Small JSON documents by key: reports, decisions, publications. A key is `/`-separated and holds only `A-Z a-z 0-9 . _ -`.
 pub trait Records: Send + Sync {
-    /// Stores a document if the key is free, all at once or not at all (S3: `If-None-Match: *`).
+    /// Stores a document if the key is free, whole or not at all, also when the power fails (S3: `If-None-Match: *`).
     fn put_new(&self, key: &str, body: &[u8]) -> impl Future<Output = Result<Put, Failure>> + Send;
     /// Reads a document.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;

@@ -284,6 +284,32 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_port_is_good_for_that_host_alone() {
+        let rule = NetworkRule {
+            host: "files.example".to_owned(),
+            cidrs: vec!["8.8.8.0/24".parse().unwrap()],
+            ports: vec![8443],
+        };
+        let guard = Guard::new(&[rule], None);
+        for (url, good) in [
+            ("https://files.example/a", true),
+            ("https://files.example:443/a", true),
+            ("https://files.example:8443/a", true),
+            ("https://files.example:8442/a", false),
+            ("https://files.example:8444/a", false),
+            ("https://files.example:0/a", false),
+            ("https://other.example:8443/a", false),
+            ("https://sub.files.example:8443/a", false),
+        ] {
+            for origin in [Origin::Row, Origin::Index] {
+                assert_eq!(judge(&guard, url, origin, &["8.8.8.8"]), good, "{url}");
+                let early = guard.check_url(&url.parse().unwrap(), origin);
+                assert_eq!(early.is_ok(), good, "{url}: a refused port is not even looked up");
+            }
+        }
+    }
+
+    #[test]
     fn rules_name_hosts_as_urls_do() {
         for (rule, url) in [
             ("Files.Example", FILES),

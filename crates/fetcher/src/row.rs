@@ -8,7 +8,6 @@ use gate_core::outcome::Reason;
 use gate_core::policy::Policy;
 use gate_core::ports::{Downloader, Origin, PackageIndex, Quarantine};
 use gate_core::source::Source;
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::select::{Selection, select, select_pinned};
@@ -24,6 +23,7 @@ pub const NOTE_CODES: &[(&str, &str)] = &[
     ("target-without-wheel", "note: the release has no wheel for one of the policy's targets"),
     ("source-distribution", "note: the release has no wheel for any target, so its source distribution was taken"),
     ("pinned-file", "note: the row pins one file of a release, and that file alone was taken"),
+    ("from-quarantine", "note: the bytes that the row pins were stored already, and its URL was not asked"),
     ("source-host-not-allowed", "invalid: the policy does not let a row name this host"),
 ];
 
@@ -72,9 +72,19 @@ where
 {
     match source {
         Source::Url(url) => {
-            let evidence = Evidence { url: Some(plain(url)), ..Evidence::default() };
-            let artifact = fetch_file(filename(url), url, Origin::Row, pin, evidence, downloader, quarantine).await?;
-            Ok(Fetched { artifacts: vec![artifact], notes: Vec::new() })
+            let (filename, nothing) = (filename(source), Evidence::default());
+            let mut artifact = fetch_file(filename, url, Origin::Row, pin, nothing, downloader, quarantine).await?;
+            // Any URL can stand beside a digest: it is evidence only of what came from it.
+            let notes = if artifact.downloaded {
+                artifact.evidence.url = Some(plain(url));
+                Vec::new()
+            } else {
+                vec![Reason::new(
+                    "from-quarantine",
+                    "the bytes with this SHA-256 were here already; the URL was not asked",
+                )]
+            };
+            Ok(Fetched { artifacts: vec![artifact], notes })
         }
         Source::Pypi { name, version } => {
             let listed = index.files(name).await?;
@@ -152,12 +162,11 @@ fn plain(url: &Url) -> String {
     url.to_string()
 }
 
-/// A file name from the last segment of a URL's path that has one; every character that is not allowed becomes `_`.
-fn filename(url: &Url) -> String {
-    let segment = url.path_segments().and_then(|segments| segments.rev().find(|segment| !segment.is_empty()));
-    let decoded = percent_decode_str(segment.unwrap_or_default()).decode_utf8_lossy().into_owned();
+/// The file name that a source gives, made harmless: every character that is not allowed becomes `_`.
+fn filename(source: &Source) -> String {
+    let given = source.filename().unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '!') { c } else { '_' };
-    let name: String = decoded.chars().map(safe).collect();
+    let name: String = given.chars().map(safe).collect();
     // The end carries the type.
     let skip = name.len().saturating_sub(FILENAME_CHARS);
     let name = name[skip..].trim_start_matches(['.', '-']).to_owned();
@@ -204,9 +213,9 @@ mod tests {
             ("https://h.example/", "archive"),
             ("https://h.example/p-1.0%2Bcpu-py3-none-any.whl", "p-1.0+cpu-py3-none-any.whl"),
         ] {
-            assert_eq!(filename(&url.parse().unwrap()), name, "{url}");
+            assert_eq!(filename(&Source::Url(url.parse().unwrap())), name, "{url}");
         }
-        let long = |length| filename(&format!("https://h.example/{}.zip", "a".repeat(length - 4)).parse().unwrap());
+        let long = |length| filename(&Source::File(format!("{}.zip", "a".repeat(length - 4))));
         for length in [FILENAME_CHARS - 1, FILENAME_CHARS, FILENAME_CHARS + 1] {
             assert_eq!(long(length).len(), length.min(FILENAME_CHARS));
             assert!(long(length).ends_with(".zip"));

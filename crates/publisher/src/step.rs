@@ -109,7 +109,13 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
     };
     for file in &files {
         let bytes = ports.quarantine.open(&file.sha256).await?;
-        ports.repository.put(&mut publication, file, bytes).await?;
+        if let Err(failure) = ports.repository.put(&mut publication, file, bytes).await {
+            // The next run fetches it again.
+            if failure.code == FailureCode::DigestMismatch {
+                ports.quarantine.discard_damaged(&file.sha256).await?;
+            }
+            return Err(failure);
+        }
     }
     ports.repository.commit(publication).await?;
     Ok(Outcome::Published(coordinates))

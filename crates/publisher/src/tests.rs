@@ -12,7 +12,7 @@ use gate_core::testing::{self, FixedClock, MemoryQuarantine, MemoryRecords};
 use tempfile::TempDir;
 
 use crate::directory::DirectoryRepository;
-use crate::simple::Project;
+use crate::simple::{Project, asset_html, assets_html, link};
 use crate::{FileToPublish, Outcome, Ports, ToPublish, publish};
 
 const WHEEL: &str = "example-1.0-py3-none-any.whl";
@@ -96,7 +96,7 @@ async fn an_approved_set_is_published_once_however_often_it_is_asked_for() {
         assert!(matches!(world.publish().await, Ok(Outcome::Published(_))));
         assert_eq!(world.visible(), 1);
     }
-    let path = world.repository().file(Format::Pypi, "example", "1.0", WHEEL).unwrap().unwrap();
+    let path = world.repository().file(&example(), WHEEL).unwrap().unwrap();
     assert_eq!(std::fs::read(path).unwrap(), WHEEL.as_bytes());
 }
 
@@ -158,7 +158,7 @@ async fn what_is_withdrawn_is_hidden_and_can_be_approved_again() {
         world.repository().withdraw(&coordinates, "a new advisory").await.unwrap();
     }
     assert_eq!(world.visible(), 0);
-    assert_eq!(world.repository().file(Format::Pypi, "example", "1.0", WHEEL).unwrap(), None);
+    assert_eq!(world.repository().file(&example(), WHEEL).unwrap(), None);
     assert!(Project::read(&world.repository(), "example").unwrap().is_none());
     world.publish().await.unwrap();
     assert_eq!(world.visible(), 1);
@@ -187,4 +187,54 @@ async fn both_forms_of_the_index_name_the_same_file() {
     let project = Project::read(&world.repository(), "Example").unwrap().unwrap();
     insta::assert_snapshot!(project.to_html());
     insta::assert_json_snapshot!(project.to_json());
+}
+
+#[tokio::test]
+async fn a_yanked_file_says_so_in_both_forms() {
+    for (why, html, json) in [
+        (None, None, None),
+        (Some(""), Some("data-yanked=\"\""), Some(serde_json::json!(true))),
+        (
+            Some("a \u{202e}<b>"),
+            Some("data-yanked=\"a \\u{202e}&lt;b&gt;\""),
+            Some(serde_json::json!("a \\u{202e}<b>")),
+        ),
+    ] {
+        let mut world = World::new().await;
+        world.policy.yanked = gate_core::policy::Yanked::Note;
+        world.files[0].evidence.yanked = why.map(str::to_owned);
+        assert!(matches!(world.publish().await, Ok(Outcome::Published(_))));
+        let project = Project::read(&world.repository(), "example").unwrap().unwrap();
+        let page = project.to_html();
+        assert_eq!(page.contains("data-yanked"), html.is_some());
+        assert!(html.is_none_or(|html| page.contains(html)), "{page}");
+        assert_eq!(project.to_json()["files"][0].get("yanked"), json.as_ref());
+    }
+}
+
+#[test]
+fn links_are_percent_encoded() {
+    let coordinates = Coordinates::pypi("a", &"1!2.0+local".parse().unwrap());
+    assert_eq!(link(&coordinates, "a-1!2.0+local.whl"), "/packages/a/1%212.0%2Blocal/a-1%212.0%2Blocal.whl");
+}
+
+#[tokio::test]
+async fn archives_have_a_plain_list() {
+    let world = World::new().await;
+    let repository = world.repository();
+    let file = file("data.zip", b"bytes");
+    let coordinates = Coordinates::generic(&"Data".parse().unwrap(), &file.sha256);
+    let Ok(Begin::Reserved(mut publication)) = repository.begin(&coordinates, std::slice::from_ref(&file)).await else {
+        panic!("not reserved")
+    };
+    world.quarantine.plant(file.sha256, Bytes::from_static(b"bytes"));
+    let reader = world.quarantine.open(&file.sha256).await.unwrap();
+    repository.put(&mut publication, &file, reader).await.unwrap();
+    repository.commit(publication).await.unwrap();
+    assert!(assets_html(&repository).unwrap().contains("<a href=\"/generic/data/\">data</a>"));
+    let page = asset_html(&repository, "data").unwrap().unwrap();
+    let link = format!("<a href=\"/generic/data/{}/data.zip\">data.zip</a>", file.sha256.short());
+    assert!(page.contains(&link) && page.contains(&file.sha256.to_string()), "{page}");
+    assert_eq!(asset_html(&repository, "other").unwrap(), None);
+    assert_eq!(repository.projects(Format::Pypi).unwrap(), Vec::<String>::new());
 }

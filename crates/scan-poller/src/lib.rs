@@ -1,12 +1,16 @@
 //! The Scan step: from an artifact to its content report, by way of start, poll and collect.
 
+mod turn;
+
+use std::cmp::Reverse;
 use std::time::Duration;
 
+use gate_core::coverage::{CoverageClass, LostReason};
 use gate_core::digest::Sha256;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::ledger;
 use gate_core::ports::{Records, ScanState, Scanner};
-use gate_core::report::ContentReport;
+use gate_core::report::{ContentReport, ScannerVersion};
 
 /// How long to wait for a scanner.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +24,18 @@ pub struct Patience {
 }
 
 /// The report of an artifact: the stored one if this scanner with these rules has made it before, else a new one, which is
-/// then stored. An artifact is scanned at most once by the same rules.
+/// then stored.
+///
+/// Within one process an artifact is scanned by one caller at a time, and the others get that report. Two processes may both
+/// scan it; the report that is stored first is the one that both get.
+///
+/// An analyzer may die for want of time or memory on a machine that is busy, and a stored report holds the package for good.
+/// So a report that lost a file that way is believed only when a second scan does no better; see [`Patience::total`], which
+/// each of the two may take.
 ///
 /// # Errors
 /// [`FailureCode::ScannerUnavailable`] when the scanner does not finish within [`Patience::total`] or answers for another
-/// artifact; whatever the scanner or the store fails with.
+/// artifact; whatever the scanner or the store fails with. Nothing is stored then.
 pub async fn examine(
     scanner: &impl Scanner,
     records: &impl Records,
@@ -35,6 +46,38 @@ pub async fn examine(
     if let Some(report) = ledger::report(records, artifact, &version).await? {
         return Ok(report);
     }
+    let _turn = turn::take(artifact).await;
+    if let Some(report) = ledger::report(records, artifact, &version).await? {
+        return Ok(report);
+    }
+    let mut report = scan(scanner, &version, artifact, patience).await?;
+    if lost_an_analyzer(&report) {
+        let again = scan(scanner, &version, artifact, patience).await?;
+        if completeness(&again) > completeness(&report) {
+            report = again;
+        }
+    }
+    let stored_before = ledger::keep_report(records, &report).await?;
+    Ok(stored_before.unwrap_or(report))
+}
+
+fn lost_an_analyzer(report: &ContentReport) -> bool {
+    report.lost().any(|file| matches!(file.class, CoverageClass::Lost { reason: LostReason::AnalyzerDied, .. }))
+}
+
+/// The more files were looked at, the better; a scan that gave up early lists a single lost one.
+fn completeness(report: &ContentReport) -> (usize, Reverse<usize>) {
+    let lost = report.lost().count();
+    (report.coverage.len() - lost, Reverse(lost))
+}
+
+/// One start, the polls, and the collected report.
+async fn scan(
+    scanner: &impl Scanner,
+    version: &ScannerVersion,
+    artifact: &Sha256,
+    patience: Patience,
+) -> Result<ContentReport, Failure> {
     let unavailable = |message: String| Failure::new(FailureCode::ScannerUnavailable, message);
     let mut scan = scanner.start(artifact).await?;
     let finished = async {
@@ -53,12 +96,14 @@ pub async fn examine(
         ))
     })??;
     let report = scanner.collect(scan).await?;
-    if report.artifact != *artifact || report.scanner != version {
+    if report.artifact != *artifact || report.scanner != *version {
         return Err(unavailable(format!(
             "the scanner '{}' answered for another artifact or by other rules",
             version.name
         )));
     }
-    ledger::keep_report(records, &report).await?;
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

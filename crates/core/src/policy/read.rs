@@ -105,8 +105,7 @@ pub(super) fn policy(text: &str) -> Result<Policy, Faults> {
     section.finish(&mut faults);
 
     let mut section = root.section("opaque", &mut faults);
-    let hold_opaque =
-        section.take("hold", &mut faults).unwrap_or_else(|| [crate::coverage::OpaqueKind::PythonBytecode].into());
+    let hold_opaque = section.take("hold", &mut faults).unwrap_or_default();
     section.finish(&mut faults);
 
     let mut section = root.section("releases", &mut faults);

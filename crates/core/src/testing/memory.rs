@@ -94,6 +94,15 @@ impl Quarantine for MemoryQuarantine {
         let bytes = self.bytes(digest);
         bytes.map(|bytes| MemoryReader(Some(bytes))).ok_or_else(|| Failure::new(FailureCode::Storage, "not stored"))
     }
+
+    async fn discard_damaged(&self, digest: &Sha256) -> Result<bool, Failure> {
+        let mut artifacts = locked(&self.artifacts);
+        let damaged = artifacts.get(digest).is_some_and(|bytes| Sha256::of(bytes) != *digest);
+        if damaged {
+            artifacts.remove(digest);
+        }
+        Ok(damaged)
+    }
 }
 
 /// See [`MemoryQuarantine`].

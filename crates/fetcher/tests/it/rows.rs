@@ -1,12 +1,12 @@
 //! Whole rows: what is fetched, and what is not fetched again.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use gate_core::digest::Sha256;
+use gate_core::evidence::Evidence;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::policy::Policy;
-use gate_core::source::Source;
-use gate_fetcher::{Fetched, HttpDownloader, SimpleIndex, check_source_host, fetch_row};
+use gate_fetcher::{Fetched, HttpDownloader, NOTE_CODES, SimpleIndex, check_source_host, fetch_row};
 
 use crate::world::{Server, Step, World, answer, archive, ok, script};
 
@@ -134,31 +134,63 @@ async fn one_file_that_fails_fails_the_row() {
     assert_eq!(failure.code, FailureCode::TooLarge);
 }
 
-/// A row's own URL is on port 443, where no test can listen: the row is made by hand.
 #[tokio::test]
 async fn a_url_row_is_one_file_and_a_stored_pin_is_not_fetched() {
     let shop = shop(&[]).await;
-    let http = shop.world.http();
-    let index = SimpleIndex::new(Arc::clone(&http));
-    let quarantine = Arc::clone(&shop.world.quarantine);
-    let downloader = HttpDownloader::new(http, Arc::clone(&quarantine), &shop.world.limits);
-    let policy = Policy::built_in().unwrap();
-    let source = Source::Url(shop.server.url("/f/thing-1.0.zip?token=x").parse().unwrap());
+    let url = shop.server.url("/f/thing-1.0.zip?token=x");
     let bytes = bytes_of("thing-1.0.zip?token=x");
     let digest = Sha256::of(&bytes);
-    let seen = Mutex::new(Vec::new());
-    for pin in [None, Some(&digest)] {
-        let fetched = fetch_row(&source, pin, &policy, &index, &downloader, &*quarantine).await.unwrap();
+    let artifact = |fetched: Fetched| {
         let [artifact] = &fetched.artifacts[..] else { panic!("{fetched:?}") };
         assert_eq!((artifact.filename.as_str(), artifact.digest), ("thing-1.0.zip", digest));
+        assert_eq!(artifact.size, bytes.len() as u64);
+        (artifact.clone(), fetched.notes)
+    };
+    // The first run pins what is not stored yet, the second pins nothing: both ask the URL.
+    for pin in [Some(&digest), None] {
+        let (artifact, notes) = artifact(shop.fetch(&url, pin).await.unwrap());
         assert_eq!(artifact.evidence.url, Some(shop.server.url("/f/thing-1.0.zip")));
-        seen.lock().unwrap().push((artifact.size, artifact.evidence.clone()));
+        assert!(artifact.downloaded && notes.is_empty(), "{notes:?}");
     }
+    assert_eq!(shop.downloads().len(), 2);
+    // Stored bytes prove nothing about a URL that somebody writes beside their digest.
+    for url in [&url, "https://elsewhere.example/thing-1.0.zip"] {
+        let (artifact, notes) = artifact(shop.fetch(url, Some(&digest)).await.unwrap());
+        assert_eq!((artifact.evidence, artifact.downloaded), (Evidence::default(), false));
+        let [note] = &notes[..] else { panic!("{notes:?}") };
+        assert_eq!(note.code, "from-quarantine");
+        assert_eq!(note.message, "the bytes with this SHA-256 were here already; the URL was not asked");
+    }
+    assert_eq!(shop.downloads().len(), 2);
+    let failure = shop.fetch(&url, Some(&Sha256::of(b"x"))).await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::DigestMismatch);
+}
+
+#[tokio::test]
+async fn a_row_s_port_is_443_unless_the_operator_lists_it() {
+    let mut shop = shop(&[]).await;
+    let url = shop.server.url("/f/thing-1.0.zip");
+    let port = shop.server.port;
+    shop.fetch(&url, None).await.unwrap();
+    shop.world.network.clear();
+    shop.world.allow("index.example", "127.0.0.1/32", &[port ^ 1]);
+    let failure = shop.fetch(&url, None).await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::AddressNotAllowed);
+    assert_eq!(
+        failure.message,
+        format!(
+            "port {port} of index.example is not allowed; use port 443, or ask the operator to list it under [network] allow"
+        )
+    );
     assert_eq!(shop.downloads().len(), 1);
-    let seen = seen.into_inner().unwrap();
-    assert_eq!(seen[0], seen[1]);
-    let other = fetch_row(&source, Some(&Sha256::of(b"x")), &policy, &index, &downloader, &*quarantine).await;
-    assert_eq!(other.unwrap_err().code, FailureCode::DigestMismatch);
+}
+
+#[test]
+fn every_note_is_explained() {
+    let explained = include_str!("../../../../docs/reasons.md");
+    for (code, _) in NOTE_CODES {
+        assert!(explained.contains(&format!("\n| `{code}` | ")), "docs/reasons.md lacks {code}");
+    }
 }
 
 #[test]
