@@ -1,0 +1,39 @@
+use gate_core::decision::{Consulted, Decision};
+use gate_core::outcome::{CheckDocument, RowOutcome};
+use gate_core::policy::Policy;
+use gate_core::report::ContentReport;
+use jiff::Timestamp;
+
+/// One run, as the page and the mails tell it.
+#[derive(Clone, Debug)]
+pub struct RunView<'a> {
+    /// What `--json` prints.
+    pub document: &'a CheckDocument,
+    /// One element a row, in the document's order.
+    pub rows: Vec<RowView<'a>>,
+    /// The advisory export that was consulted, if any.
+    pub advisories: Option<&'a Consulted>,
+    /// The policy that decided.
+    pub policy: &'a Policy,
+    /// When the run ended; ages count from here.
+    pub generated_at: Timestamp,
+    /// Where a person finds the page: a path or an address, chosen by the operator.
+    pub report_at: &'a str,
+    /// The `--index-url` under which `pip` finds approved packages, chosen by the operator; none when nothing serves it.
+    pub index_url: Option<&'a str>,
+}
+
+/// One row of a run.
+#[derive(Clone, Debug)]
+pub struct RowView<'a> {
+    /// How it ended.
+    pub outcome: &'a RowOutcome,
+    /// What was decided; none when there was nothing to decide on.
+    pub decision: Option<&'a Decision>,
+    /// The content report of each file of the set, by its file name.
+    pub reports: Vec<(&'a str, &'a ContentReport)>,
+    /// CSV lines that the request lacks: a dependency each.
+    pub rows_to_add: Vec<String>,
+    /// The oldest later version that has none of the row's known vulnerabilities, if there is one.
+    pub fixed_version: Option<String>,
+}
