@@ -1,0 +1,44 @@
+# Bare `make` lists what one can do.
+.DEFAULT_GOAL := help
+.PHONY: help local serve check test bless long deny pip bench ci
+
+REQUEST ?= examples/external-package-request.csv
+OUT ?= .gate
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+local: ## run the gate on the example; REQUEST=file.csv OUT=folder for your own
+	cargo run --release -p gate -- check $(REQUEST) --out $(OUT)
+
+serve: ## serve what OUT holds of approved packages to pip, on loopback
+	cargo run --release -p gate -- serve --out $(OUT)
+
+check: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: ## every test; no network, no AWS
+	cargo test --workspace
+
+bless: ## run the tests and accept the snapshots that changed; read the diff before you commit
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --no-fail-fast
+	git status --short -- '*.snap'
+
+long: ## the property tests with many cases, optimised
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace
+
+deny: ## licences, banned crates, sources and advisories of the dependencies
+	.ci/deny.sh licenses bans sources advisories
+
+pip: ## install approved packages with a real pip from the gate's index; needs a Python index
+	cargo build --release -p gate
+	.ci/pip-install.sh $(TARGET)/release/gate
+
+bench: ## ours against ruff, bandit and the floors; a table and target/bench.json
+	cargo build --release -p gate -p gate-bench
+	$(TARGET)/release/gate-bench
+
+ci: ## everything that CI runs
+	.ci/run
