@@ -25,6 +25,9 @@ pub struct Limits {
     pub names_bytes: u64,
     /// Bytes of one extension record of a tar: pax records, or a GNU long name. Default 64 KiB.
     pub extension_bytes: u64,
+    /// Whether a local header of a zip may have a ZIP64 field of zeros beside its true sizes, as some writers leave it. Default
+    /// false: installers that read a wheel as a stream might believe the zeros. For archives that no installer reads.
+    pub empty_zip64: bool,
 }
 
 impl Default for Limits {
@@ -39,6 +42,7 @@ impl Default for Limits {
             path_depth: 64,
             names_bytes: 32 * MIB,
             extension_bytes: 64 * 1024,
+            empty_zip64: false,
         }
     }
 }

@@ -207,7 +207,7 @@ pub fn pinned_elsewhere(place: &str, pin: &str, ids: &str) -> Reason {
     Reason::new(
         "pinned-elsewhere",
         &format!(
-            "{place} pins {pin}, which has known vulnerabilities ({ids}); the file is not installed, so this refuses nothing"
+            "{place} pins {pin}, which has known vulnerabilities ({ids}); installing the package does not bring it, so this refuses nothing"
         ),
     )
 }

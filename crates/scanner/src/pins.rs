@@ -1,6 +1,7 @@
 //! Exact versions of other packages that the files of an artifact name: what advisories are looked up for besides itself.
 
-use gate_core::dependency::{exact_pin, parse};
+use gate_core::dependency::{applicable, exact_pin, parse};
+use gate_core::policy::{SdistPolicy, Targets};
 use gate_core::report::Pin;
 
 /// The most pins of one artifact that are no part of its installed metadata; further ones are not listed, for they decide nothing.
@@ -65,11 +66,18 @@ impl Syntax {
     }
 }
 
-/// The pins of a distribution's own metadata; they count as installed unless only an extra for developers asks for them.
+/// The pins of a distribution's own metadata; one that only an extra asks for, or an interpreter of long ago, is not installed.
 pub(crate) fn of_metadata(requires_dist: &[String], path: &str) -> Vec<Pin> {
+    let anywhere = Targets {
+        python: (8..=15).map(|minor| format!("3.{minor}")).collect(),
+        machines: ["x86_64", "aarch64"].map(str::to_owned).to_vec(),
+        glibc: "2.99".to_owned(),
+        sdist: SdistPolicy::Always,
+    };
     let pin = |requirement: &String| {
         let (name, version) = exact(requirement)?;
-        Some(Pin { name, version, path: path.to_owned(), installed: !only_for_developers(requirement) })
+        let installed = !applicable(std::slice::from_ref(requirement), &anywhere, &[]).applicable.is_empty();
+        Some(Pin { name, version, path: path.to_owned(), installed })
     };
     requires_dist.iter().filter_map(pin).collect()
 }
@@ -108,41 +116,6 @@ fn exact(requirement: &str) -> Option<(String, String)> {
     Some((requirement.name, version))
 }
 
-/// Whether the requirement is only asked for together with an extra that people who work on the package use. A marker that is
-/// written in another way than `extra == "name"` does not count as that.
-fn only_for_developers(requirement: &str) -> bool {
-    let Some((_, marker)) = requirement.split_once(';') else { return false };
-    let marker: String = marker.chars().filter(|c| !c.is_whitespace()).collect();
-    let extras: Vec<_> = marker.split("extra==").skip(1).collect();
-    let alternatives = marker.matches("or").count() + 1;
-    extras.len() >= alternatives
-        && extras.iter().all(|rest| {
-            let name = rest.trim_start_matches(['"', '\'']).split(['"', '\'']).next().unwrap_or_default();
-            matches!(
-                name.to_ascii_lowercase().as_str(),
-                "dev"
-                    | "devel"
-                    | "develop"
-                    | "development"
-                    | "test"
-                    | "tests"
-                    | "testing"
-                    | "doc"
-                    | "docs"
-                    | "lint"
-                    | "ci"
-                    | "typing"
-                    | "mypy"
-                    | "qa"
-                    | "benchmark"
-                    | "benchmarks"
-                    | "build"
-                    | "maintainer"
-                    | "contrib"
-            )
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn metadata_pins_are_installed_unless_for_developers() {
+    fn metadata_pins_are_installed_unless_for_an_extra_or_the_past() {
         let requires = ["a==1", "b==2; extra == 'dev'", "c==3; extra == 'gpu'", "d>=1", "e==1; python_version<'3.8'"];
         let pins = of_metadata(&requires.map(str::to_owned), "x/METADATA");
         let found: Vec<_> = pins.iter().map(|pin| (pin.name.as_str(), pin.installed)).collect();
-        assert_eq!(found, [("a", true), ("b", false), ("c", true), ("e", true)]);
+        assert_eq!(found, [("a", true), ("b", false), ("c", false), ("e", false)]);
     }
 
     #[test]

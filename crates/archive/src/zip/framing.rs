@@ -63,7 +63,7 @@ pub(super) fn check<R: Read + Seek>(reader: &mut R, len: u64, limits: &Limits) -
     let end = end::find(reader, len)?;
     let mut entries = read_directory(reader, &end, limits)?;
     entries.sort_by_key(|entry| entry.position);
-    check_local_headers(reader, &mut entries, end.directory)?;
+    check_local_headers(reader, &mut entries, end.directory, limits)?;
 
     let mut budget = Budget::new(limits, len);
     let mut tree = Tree::new();
@@ -218,14 +218,19 @@ impl<R: Read + Seek> At<R> {
 }
 
 /// Walks the local headers, which must fill the file from its first byte to the directory.
-fn check_local_headers<R: Read + Seek>(reader: &mut R, entries: &mut [Entry], directory: u64) -> Result<(), Fault> {
+fn check_local_headers<R: Read + Seek>(
+    reader: &mut R,
+    entries: &mut [Entry],
+    directory: u64,
+    limits: &Limits,
+) -> Result<(), Fault> {
     let mut reader = At::new(reader)?;
     let mut expected = 0;
     let mut previous: Option<&str> = None;
     for entry in entries.iter_mut() {
         check_adjacent(&mut reader, expected, entry.position, previous)?;
         reader.go(entry.position)?;
-        expected = check_local_header(&mut reader, entry, directory)?;
+        expected = check_local_header(&mut reader, entry, directory, limits)?;
         previous = Some(&entry.path);
     }
     check_adjacent(&mut reader, expected, directory, previous)
@@ -259,7 +264,12 @@ fn check_adjacent<R: Read + Seek>(
 }
 
 /// Checks one local header and its descriptor, sets the entry's position to its data and returns where the entry ends.
-fn check_local_header<R: Read + Seek>(reader: &mut At<R>, entry: &mut Entry, directory: u64) -> Result<u64, Fault> {
+fn check_local_header<R: Read + Seek>(
+    reader: &mut At<R>,
+    entry: &mut Entry,
+    directory: u64,
+    limits: &Limits,
+) -> Result<u64, Fault> {
     let refuse = |code| Fault::from(Refusal::of(code, &entry.path));
     let mut header = [0; LOCAL_BYTES];
     let start = entry.position;
@@ -282,7 +292,7 @@ fn check_local_header<R: Read + Seek>(reader: &mut At<R>, entry: &mut Entry, dir
     if path != entry.path.as_bytes() || (path.len() != raw.len()) != (entry.node == Node::Directory) {
         return Err(refuse(Code::NameMismatch));
     }
-    let local = Fields::local(&header, &raw, &extra).map_err(refuse)?;
+    let local = Fields::local(&header, &raw, &extra, limits.empty_zip64).map_err(refuse)?;
     let described = local.flags & FLAG_DESCRIPTOR != 0;
     let same = |local: u64, central: u64| local == central || described && local == 0;
     if (local.flags ^ entry.flags) & !FLAG_EFFORT != 0

@@ -64,13 +64,21 @@ pub(super) struct Fields {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Header {
-    Local,
+    Local {
+        /// See [`crate::Limits::empty_zip64`].
+        empty_zip64: bool,
+    },
     Central,
 }
 
 impl Fields {
     /// Reads a local header's fixed part and its extra fields.
-    pub(super) fn local(header: &[u8; LOCAL_BYTES], name: &[u8], extra: &[u8]) -> Result<Self, Code> {
+    pub(super) fn local(
+        header: &[u8; LOCAL_BYTES],
+        name: &[u8],
+        extra: &[u8],
+        empty_zip64: bool,
+    ) -> Result<Self, Code> {
         let mut fields = Self {
             flags: u16_at(header, 6),
             method: u16_at(header, 8),
@@ -80,7 +88,7 @@ impl Fields {
             offset: 0,
             zip64: false,
         };
-        fields.read_extra(name, extra, Header::Local)?;
+        fields.read_extra(name, extra, Header::Local { empty_zip64 })?;
         Ok(fields)
     }
 
@@ -129,9 +137,15 @@ impl Fields {
     /// so do many `.npz` files of NumPy.
     fn read_zip64(&mut self, data: &[u8], header: Header) -> Result<(), Code> {
         self.zip64 = true;
-        let said_twice = header == Header::Local && self.size != SEE_64 && self.compressed != SEE_64;
-        if said_twice && data.len() == 16 && u64_at(data, 0) == self.size && u64_at(data, 8) == self.compressed {
-            return Ok(());
+        if let Header::Local { empty_zip64 } = header
+            && self.size != SEE_64
+            && self.compressed != SEE_64
+            && data.len() == 16
+        {
+            let sizes = (u64_at(data, 0), u64_at(data, 8));
+            if sizes == (self.size, self.compressed) || empty_zip64 && sizes == (0, 0) {
+                return Ok(());
+            }
         }
         let mut at = 0;
         for field in [&mut self.size, &mut self.compressed, &mut self.offset] {

@@ -1,9 +1,9 @@
 //! A15 and A21 of the threat model: what real tools write is accepted, and read as it was written.
 
 use gate_archive::forge::{TarEntry, TarGz, Zip, ZipEntry, sdist, wheel};
-use gate_archive::{Format, Kind};
+use gate_archive::{Format, Kind, Limits};
 
-use super::{read, refused};
+use super::{read, read_within, refused};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -95,6 +95,8 @@ fn sizes_that_the_zip64_field_repeats() {
     for (size, compressed) in [(5, 4), (4, 5), (0, 0)] {
         let zip = Zip::new().entry(repeats(size, compressed)).build();
         assert_eq!(refused(&zip, Format::Zip), "zip64-lie");
+        let allowed = read_within(&zip, &Limits { empty_zip64: true, ..Limits::default() });
+        assert_eq!(allowed.is_ok(), (size, compressed) == (0, 0));
     }
 }
 

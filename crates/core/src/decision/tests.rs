@@ -145,14 +145,14 @@ fn opaque_kinds_hold_where_the_policy_says_so() {
         let class = CoverageClass::Opaque { kind: OpaqueKind::Native };
         file.report.coverage.push(FileCoverage { path: "pkg/a.so".to_owned(), size: 1, class });
     });
-    assert_eq!(purl(&[native.clone()], &policy("")).verdict, Verdict::Approved);
+    assert_eq!(purl(std::slice::from_ref(&native), &policy("")).verdict, Verdict::Approved);
     assert_eq!(first(&purl(&[native], &policy("[opaque]\nhold = [\"native\"]"))), (Verdict::Held, "opaque-native"));
 }
 
 #[test]
 fn what_the_index_says_of_the_release() {
     let yanked = with(|file| file.evidence.yanked = Some(String::new()));
-    assert_eq!(first(&purl(&[yanked.clone()], &policy(""))), (Verdict::Held, "yanked"));
+    assert_eq!(first(&purl(std::slice::from_ref(&yanked), &policy(""))), (Verdict::Held, "yanked"));
     assert_eq!(purl(&[yanked], &policy("[releases]\nyanked = \"note\"")).verdict, Verdict::Approved);
 
     let cool_down = policy("[releases]\ncool_down_days = 7");
@@ -241,9 +241,9 @@ fn a_waiver_lets_its_finding_through_and_is_noted() {
         ))
     };
     let file = with_finding(finding("S602", Severity::High));
-    let decision = purl(&[file.clone()], &waiver("S602", "2026-11-20"));
+    let decision = purl(std::slice::from_ref(&file), &waiver("S602", "2026-11-20"));
     assert_eq!((decision.verdict, decision.notes[0].code.as_str()), (Verdict::Approved, "waived"));
-    assert_eq!(purl(&[file.clone()], &waiver("S602", "2026-11-19")).verdict, Verdict::Refused);
+    assert_eq!(purl(std::slice::from_ref(&file), &waiver("S602", "2026-11-19")).verdict, Verdict::Refused);
     assert_eq!(purl(&[file], &waiver("S603", "2026-11-20")).verdict, Verdict::Refused);
 
     let yanked = with(|file| file.evidence.yanked = Some("broken".to_owned()));

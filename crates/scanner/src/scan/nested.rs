@@ -168,6 +168,7 @@ impl Pass<'_> {
         let mut limits = self.options.limits.clone();
         limits.total_bytes = limits.total_bytes.saturating_sub(self.nested_bytes);
         limits.members = limits.members.saturating_sub(self.nested_members);
+        limits.empty_zip64 = true;
         limits
     }
 }
