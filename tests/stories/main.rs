@@ -7,6 +7,7 @@
 
 mod archives;
 mod asking;
+mod coherence;
 mod publishing;
 mod requests;
 mod urls;

@@ -40,6 +40,25 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Unreachable,
+        Self::Busy,
+        Self::NotFound,
+        Self::Forbidden,
+        Self::UnexpectedAnswer,
+        Self::AddressNotAllowed,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::DigestMismatch,
+        Self::NotAnArchive,
+        Self::BadIndex,
+        Self::NoUsableFile,
+        Self::ScannerUnavailable,
+        Self::AdvisoriesUnavailable,
+        Self::Storage,
+    ];
+
     /// Whether the same request may end differently when it is tried again without anybody changing anything.
     #[must_use]
     pub fn is_retryable(self) -> bool {

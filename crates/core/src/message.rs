@@ -1,5 +1,5 @@
-//! Every sentence about a verdict that a person reads, and the code beside it. `docs/reasons.md` lists the codes; a test holds
-//! the two together.
+//! Every sentence about a verdict that a person reads, and the code beside it. `docs/reasons.md` lists the codes, which a story
+//! holds to these.
 
 use jiff::Timestamp;
 

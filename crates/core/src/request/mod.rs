@@ -20,6 +20,20 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// The most bytes of one cell.
 pub const MAX_CELL_BYTES: usize = 4 << 10;
 
+/// What can be wrong with a row; the codes of [`Problem`].
+pub const PROBLEM_CODES: [&str; 10] = [
+    "bad-quoting",
+    "too-many-columns",
+    "cell-too-long",
+    "not-utf8",
+    "bad-name",
+    "no-source",
+    "bad-source",
+    "name-mismatch",
+    "bad-sha256",
+    "bad-requester",
+];
+
 /// The whole file cannot be read. No row was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {

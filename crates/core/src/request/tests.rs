@@ -10,6 +10,7 @@ fn only(text: impl AsRef<[u8]>) -> Row {
 
 fn code(text: impl AsRef<[u8]>) -> (&'static str, usize) {
     let problem = only(text).wanted.unwrap_err();
+    assert!(PROBLEM_CODES.contains(&problem.code));
     (problem.code, problem.column)
 }
 
