@@ -1,4 +1,4 @@
-//! Who runs in which figure, and what is asked of the ratios. Targets: see the README's part on speed.
+//! Who runs in which figure, and what is asked of the ratios.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,13 @@ impl Plan<'_> {
         Contender::new(role, name, vec![self.work(kind, zips(self.corpus, set))])
     }
 
+    /// The program itself, with its child process and its decision; none when it is not built.
+    fn gate_scans(&self, set: Set) -> Option<Contender> {
+        let gate = self.gate()?;
+        let scans = zips(self.corpus, set).map(|zip| scan_command(&gate, zip));
+        Some(Contender::new(Role::Ours, "gate scan, a program for each archive", scans.collect()))
+    }
+
     /// All contenders in turn, so that a busy minute hits them all.
     pub(crate) fn measure(&self, contenders: Vec<Contender>) -> Result<Vec<Measured>> {
         let mut costs: Vec<Vec<Cost>> = contenders.iter().map(|_| Vec::new()).collect();
@@ -69,8 +76,8 @@ impl Plan<'_> {
     pub(crate) fn p1(&self) -> Result<Figure> {
         note("P1: set tree")?;
         let trees = || trees(self.corpus, Set::Tree);
-        let measured = self.measure(vec![
-            self.in_process(Role::Ours, "scan, all analyzers", "scan", Set::Tree),
+        let mut contenders = vec![
+            self.in_process(Role::Ours, "scan, all analyzers, one process", "scan", Set::Tree),
             self.in_process(Role::Ours, "archive walk and the S rules alone", "rules", Set::Tree),
             Contender::new(Role::Peer, "ruff check --select S", vec![self.peers.ruff(trees())]),
             self.in_process(Role::Floor, "inflate", "inflate", Set::Tree),
@@ -78,7 +85,9 @@ impl Plan<'_> {
             self.in_process(Role::Floor, "inflate, parse", "parse", Set::Tree),
             self.in_process(Role::Floor, "inflate, parse, visit", "visit", Set::Tree),
             self.in_process(Role::Floor, "all of it", "floor", Set::Tree),
-        ])?;
+        ];
+        contenders.extend(self.gate_scans(Set::Tree));
+        let measured = self.measure(contenders)?;
         let targets = vec![
             Target::at_most("scan / floor", measured[0].cpu_s / measured[7].cpu_s, 1.5),
             Target::at_most("scan / ruff", measured[0].cpu_s / measured[2].cpu_s, 1.25),
@@ -92,10 +101,7 @@ impl Plan<'_> {
         note("P2: set small")?;
         let trees = || trees(self.corpus, Set::Small);
         let mut contenders = vec![self.in_process(Role::Ours, "scan, all analyzers, one process", "scan", Set::Small)];
-        let gate = self.gate().map(|gate| {
-            let scans = zips(self.corpus, Set::Small).map(|zip| scan_command(&gate, zip));
-            Contender::new(Role::Ours, "gate scan, a program for each archive", scans.collect())
-        });
+        let gate = self.gate_scans(Set::Small);
         let has_gate = gate.is_some();
         contenders.extend(gate);
         let first_peer = contenders.len();
