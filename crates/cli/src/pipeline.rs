@@ -54,9 +54,18 @@ pub(crate) struct RowEnd {
     pub(crate) wanted: Option<Wanted>,
 }
 
+/// How a row ends that is not worked on.
+enum Ending {
+    /// By itself.
+    Row(Box<RowEnd>),
+    /// As an earlier line does.
+    SameAs(u64),
+}
+
 /// A row on its way.
 struct Work {
     wanted: Wanted,
+    told: BTreeSet<String>,
     /// What the ledger said before this run.
     previous: Option<Decision>,
     decided: Result<Decided, Failure>,
@@ -82,35 +91,46 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
         let known = |wanted: &Wanted| previous.get(&(wanted.name.normalized(), wanted.source.key())).cloned().flatten();
         let standings = standings(rows, |wanted| known(wanted).is_some_and(|decision| ledger::is_verdict(&decision)));
 
-        let barred = |row: &Row| check_source_host(&row.wanted.as_ref().ok()?.source, self.policy).err();
-
-        let work = rows.iter().zip(&standings).enumerate().map(|(at, (row, standing))| {
-            let (previous, barred) = (row.wanted.as_ref().ok().and_then(known), barred(row));
+        let plan = |(row, standing): (&Row, Standing)| match standing {
+            Standing::Invalid(problem) => {
+                Err(Ending::Row(Box::new(invalid(row, message::invalid(row.line, &problem)))))
+            }
+            Standing::Conflicts(lines) => {
+                Err(Ending::Row(Box::new(invalid(row, message::conflict(&row.name, &lines)))))
+            }
+            Standing::SameAs(line) => Err(Ending::SameAs(line)),
+            Standing::Runs { wanted, told } => match check_source_host(&wanted.source, self.policy) {
+                Err(reason) => Err(Ending::Row(Box::new(invalid(row, reason)))),
+                Ok(()) => Ok((wanted, told)),
+            },
+        };
+        let work = rows.iter().zip(standings).map(plan).enumerate().map(|(at, planned)| {
+            let known = &known;
             async move {
-                let (Standing::Runs { wanted, .. }, None) = (standing, barred) else { return (at, None) };
-                let line = progress.row(at, &row.name);
-                let decided = self.fetch_and_decide(wanted, &line).await;
-                line.waits();
-                (at, Some(Work { wanted: wanted.clone(), previous, decided }))
+                let worked = match planned {
+                    Err(ending) => Err(ending),
+                    Ok((wanted, told)) => {
+                        let line = progress.row(at, &rows[at].name);
+                        let decided = self.fetch_and_decide(&wanted, &line).await;
+                        line.waits();
+                        Ok(Work { previous: known(&wanted), wanted, told, decided })
+                    }
+                };
+                (at, worked)
             }
         });
-        let mut work: Vec<(usize, Option<Work>)> = stream::iter(work).buffer_unordered(self.jobs).collect().await;
+        let mut work: Vec<_> = stream::iter(work).buffer_unordered(self.jobs).collect().await;
         work.sort_by_key(|(at, _)| *at);
-        let mut work: Vec<Option<Work>> = work.into_iter().map(|(_, work)| work).collect();
+        let mut work: Vec<Result<Work, Ending>> = work.into_iter().map(|(_, worked)| worked).collect();
         self.settle_conflicts(rows, &mut work);
 
         let mut ends = Vec::<RowEnd>::with_capacity(rows.len());
-        for (at, ((row, standing), work)) in rows.iter().zip(standings).zip(work).enumerate() {
+        for (at, (row, worked)) in rows.iter().zip(work).enumerate() {
             let line = progress.row(at, &row.name);
-            let end = match (barred(row), standing, work) {
-                (Some(reason), ..) => invalid(row, reason),
-                (None, Standing::Runs { told, .. }, Some(work)) => self.settle(row, work, told, &line).await,
-                (None, Standing::Runs { told, .. }, None) => {
-                    failed(row, &Failure::new(FailureCode::Storage, "the row was not worked on; try again"), told)
-                }
-                (None, Standing::SameAs(line), _) => same_as(row, line, &ends),
-                (None, Standing::Conflicts(lines), _) => invalid(row, message::conflict(&row.name, &lines)),
-                (None, Standing::Invalid(problem), _) => invalid(row, message::invalid(row.line, &problem)),
+            let end = match worked {
+                Ok(work) => self.settle(row, work, &line).await,
+                Err(Ending::Row(end)) => *end,
+                Err(Ending::SameAs(first)) => same_as(row, first, &ends),
             };
             line.end(end.outcome.verdict, end.outcome.reasons.first());
             ends.push(end);
@@ -163,10 +183,10 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
 
     /// Rows whose archives turn out to be the same package with other bytes: those that the ledger knew stand, the others are
     /// invalid, whatever their order.
-    fn settle_conflicts(&self, rows: &[Row], work: &mut [Option<Work>]) {
+    fn settle_conflicts(&self, rows: &[Row], work: &mut [Result<Work, Ending>]) {
         let mut claims = BTreeMap::<_, Vec<usize>>::new();
         for (at, work) in work.iter().enumerate() {
-            if let Some(Work { decided: Ok(Decided { decision, .. }), .. }) = work
+            if let Ok(Work { decided: Ok(Decided { decision, .. }), .. }) = work
                 && let Some(coordinates) = &decision.coordinates
             {
                 claims.entry(coordinates.clone()).or_default().push(at);
@@ -174,7 +194,7 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
         }
         for rivals in claims.into_values() {
             let digests = |at: &usize| match &work[*at] {
-                Some(Work { decided: Ok(Decided { decision, .. }), .. }) => {
+                Ok(Work { decided: Ok(Decided { decision, .. }), .. }) => {
                     decision.files.iter().map(|file| file.sha256).collect()
                 }
                 _ => Vec::new(),
@@ -184,7 +204,7 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
             }
             let lines: Vec<u64> = rivals.iter().map(|at| rows[*at].line).collect();
             for at in rivals {
-                if let Some(Work { previous, decided: Ok(Decided { decision, .. }), .. }) = &mut work[at]
+                if let Ok(Work { previous, decided: Ok(Decided { decision, .. }), .. }) = &mut work[at]
                     && !previous.as_ref().is_some_and(ledger::is_verdict)
                 {
                     let others: Vec<u64> = lines.iter().copied().filter(|line| *line != rows[at].line).collect();
@@ -196,8 +216,8 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
     }
 
     /// Publishes what is approved, withdraws what no longer is, and writes the decision down.
-    async fn settle(&self, row: &Row, work: Work, told: BTreeSet<String>, progress: &RowProgress) -> RowEnd {
-        let Work { wanted, previous, decided } = work;
+    async fn settle(&self, row: &Row, work: Work, progress: &RowProgress) -> RowEnd {
+        let Work { wanted, told, previous, decided } = work;
         let Decided { mut decision, reports, notes } = match decided {
             Ok(decided) => decided,
             Err(failure) => return failed(row, &failure, told),
