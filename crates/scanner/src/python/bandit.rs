@@ -12,6 +12,7 @@ use ruff_linter::settings::{LinterSettings, flags};
 use ruff_linter::source_kind::SourceKind;
 use ruff_python_ast::{ModModule, PySourceType, PythonVersion};
 use ruff_python_parser::Parsed;
+use ruff_text_size::TextRange;
 
 use super::report::Reporter;
 use super::rules;
@@ -45,7 +46,7 @@ pub(super) fn check(source: &SourceKind, parsed: Parsed<ModModule>, kind: PySour
     for diagnostic in &result.diagnostics {
         // What has no code is about syntax: the parser's own answer decides on that.
         let Some(code) = diagnostic.secondary_code() else { continue };
-        let offset = diagnostic.range().map(|range| range.start()).unwrap_or_default();
+        let offset = diagnostic.range().map(TextRange::start).unwrap_or_default();
         reporter.report(code.as_str(), offset);
     }
 }

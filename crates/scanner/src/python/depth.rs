@@ -14,7 +14,7 @@ pub const MAX_CHAIN: usize = 100_000;
 pub const MAX_LAMBDAS: usize = 1_000;
 
 /// Files up to this many bytes are not scanned: nothing that short overflows the stack or takes noticeable time.
-pub const FREE_BYTES: usize = 32 * 1024;
+pub const FREE_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Default)]
 struct Level {
@@ -109,7 +109,7 @@ mod tests {
 
     /// Comments make a short source long enough to be scanned.
     fn long(source: &str) -> String {
-        format!("{}{source}\n", "# padding\n".repeat(4_000))
+        format!("{}{source}\n", "# padding\n".repeat(8_000))
     }
 
     #[test]

@@ -77,7 +77,8 @@ fn by_line(reporter: &mut Reporter<'_>, rule: impl Fn(&str) -> Option<&'static s
     }
 }
 
-fn line_rule(line: &str) -> Option<&'static str> {
+/// The rule that a line of code or of a shell script falls under, by its text alone.
+pub(super) fn line_rule(line: &str) -> Option<&'static str> {
     let found = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(line.as_bytes()));
     if found(&DOWNLOADED) {
         return Some("downloaded-exec");

@@ -1,7 +1,7 @@
 //! Python: source files, notebooks and `.pth` files.
 //!
 //! A source is decoded as CPython would decode it, checked for depth, parsed once, and read twice: by Bandit's rules as ruff
-//! runs them ([`bandit`]) and by our own reading of what the code does ([`flow`]). What cannot be read is lost coverage, never
+//! runs them (`bandit`) and by our own reading of what the code does (`flow`). What cannot be read is lost coverage, never
 //! silence. Call these on a thread with a big stack (1 GiB): the parser is recursive.
 
 mod bandit;
@@ -112,14 +112,21 @@ fn unready() -> Option<CoverageClass> {
 
 /// Runs every rule over a source that parses; false when one of them gave up.
 fn read(kind: &SourceKind, parsed: Parsed<ModModule>, source_type: PySourceType, reporter: &mut Reporter<'_>) -> bool {
+    let mut survey = survey::survey(parsed.suite(), reporter.text());
+    survey.flow |= source_type.is_ipynb() || flow::is_always_read(reporter.context());
+    read_by(survey, kind, parsed, source_type, reporter)
+}
+
+/// The same, by those readers that `survey` names.
+fn read_by(
+    survey: Survey,
+    kind: &SourceKind,
+    parsed: Parsed<ModModule>,
+    source_type: PySourceType,
+    reporter: &mut Reporter<'_>,
+) -> bool {
     hidden::check(&parsed, reporter);
-    let survey = if std::env::var_os("READ_EVERYTHING").is_some() {
-        Survey { bandit: true, flow: true, drops: true }
-    } else {
-        survey::survey(parsed.suite(), reporter.text())
-    };
-    let always = source_type.is_ipynb() || flow::is_always_read(reporter.context());
-    let complete = !(survey.flow || always) || flow::check(parsed.suite(), survey.drops, reporter);
+    let complete = !survey.flow || flow::check(parsed.suite(), survey.drops, reporter);
     if survey.bandit {
         bandit::check(kind, parsed, source_type, reporter);
     }

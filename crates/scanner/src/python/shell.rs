@@ -76,7 +76,7 @@ const CREDENTIALS: &[&str] = &[
     r"(?:^|[/\\])\.config[/\\]gcloud\b",
     r"(?:^|[/\\])\.azure[/\\](?:accessTokens|msal_token_cache)",
     r"(?:^|[/\\])(?:Login Data|Local State|Web Data|Cookies|logins\.json|key[34]\.db|cookies\.sqlite|signons\.sqlite)$",
-    r"(?i)(?:^|[/\\])(?:leveldb|Local Storage[/\\]leveldb)[/\\]?$",
+    r"(?i)(?:^|[/\\])Local Storage[/\\]+leveldb(?:[/\\]|$)",
     r"(?i)(?:^|[/\\])(?:wallet\.dat|exodus\.wallet|keystore|electrum[/\\]wallets)$",
     r"^/etc/shadow$",
 ];

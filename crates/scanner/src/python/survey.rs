@@ -213,7 +213,7 @@ impl Look<'_> {
         match text.as_bytes().first() {
             Some(b'0') => self.found.bandit |= text == "0.0.0.0",
             Some(b'/') => {
-                self.found.bandit |= ["/tmp", "/var/tmp", "/dev/shm"].iter().any(|folder| text.starts_with(folder))
+                self.found.bandit |= ["/tmp", "/var/tmp", "/dev/shm"].iter().any(|folder| text.starts_with(folder));
             }
             _ => {}
         }
@@ -252,7 +252,9 @@ impl<'a> Visitor<'a> for Look<'_> {
         }
         match statement {
             Stmt::Assign(node) if node.value.is_string_literal_expr() => {
-                node.targets.iter().for_each(|target| self.target(target))
+                for target in &node.targets {
+                    self.target(target);
+                }
             }
             Stmt::AnnAssign(node) if node.value.as_ref().is_some_and(|value| value.is_string_literal_expr()) => {
                 self.target(&node.target);

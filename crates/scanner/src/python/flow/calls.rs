@@ -1,6 +1,6 @@
 //! Calls of functions with a known name: where values come from, and where they must not go.
 
-use ruff_python_ast::{Arguments, Expr, ExprCall};
+use ruff_python_ast::{Arguments, Expr, ExprCall, Identifier};
 use ruff_text_size::{Ranged, TextSize};
 
 use super::Flow;
@@ -31,7 +31,7 @@ impl Given<'_> {
     }
 
     pub(super) fn taint(&self) -> Taint {
-        self.all().fold(Taint::NONE, |taint, value| taint | value.deep_taint())
+        self.all().fold(Taint::NONE, |taint, value| taint | value.taint)
     }
 }
 
@@ -49,7 +49,7 @@ impl Flow {
         let args = call.arguments.args.iter().map(|arg| self.eval(arg)).collect();
         let keywords = call.arguments.keywords.iter();
         let keywords =
-            keywords.map(|keyword| (keyword.arg.as_ref().map(|name| name.as_str()), self.eval(&keyword.value)));
+            keywords.map(|keyword| (keyword.arg.as_ref().map(Identifier::as_str), self.eval(&keyword.value)));
         let keywords = keywords.collect();
         let given = Given { nodes: &call.arguments, args, keywords };
 
@@ -66,12 +66,10 @@ impl Flow {
         if callee.function.is_some() || callee.path.as_deref().is_some_and(|path| self.is_known(path)) {
             return self.apply(&callee, &given, at);
         }
+        self.passed_exec(&given, at);
         match base {
             Some((base, node)) => self.method(&base, node, &given, at),
-            None => {
-                self.passed_exec(&given, at);
-                Value::default()
-            }
+            None => Value::default(),
         }
     }
 
@@ -221,7 +219,7 @@ impl Flow {
             Role::Exec | Role::Compile => {
                 let source = given.get("source", 0).cloned().unwrap_or_default();
                 if role == Role::Exec {
-                    self.executed(source.deep_taint(), at);
+                    self.executed(source.taint, at);
                 }
                 match source.whole_text() {
                     Some(text) => {
@@ -233,12 +231,12 @@ impl Flow {
                         if role == Role::Exec && source.path.is_none() {
                             self.effect(Effect::Exec, at);
                         }
-                        Value::tainted(source.deep_taint())
+                        Value::tainted(source.taint)
                     }
                 }
             }
             Role::CodeToFunction => {
-                self.executed(first.deep_taint(), at);
+                self.executed(first.taint, at);
                 Value::default()
             }
             Role::Import => {
@@ -279,7 +277,9 @@ impl Flow {
             Role::Fetch | Role::FetchFile | Role::Connect => {
                 self.sent(given, at);
                 let asked = self.is_asked(given);
-                if !path.ends_with(".Request") && !asked {
+                // A request is only sent later; what it carries is known here.
+                let carries = given.keywords.iter().any(|(name, _)| *name == Some("data")) || given.args.len() > 1;
+                if !asked && (carries || !path.ends_with(".Request")) {
                     self.network(given, at);
                 }
                 self.facts.payload = true;
@@ -316,7 +316,7 @@ impl Flow {
             }
             Role::CopyFile => {
                 if let (true, Some(node)) =
-                    (first.deep_taint().any(Taint::DOWNLOADED | Taint::FETCHED), given.nodes.args.get(1))
+                    (first.taint.any(Taint::DOWNLOADED | Taint::FETCHED), given.nodes.args.get(1))
                 {
                     let file = given.args.get(1).cloned().unwrap_or_default();
                     self.written(node, &file);
@@ -329,15 +329,15 @@ impl Flow {
             }
             Role::JoinPath => {
                 let joined = given.args.iter().cloned().reduce(|left, right| {
-                    let taint = left.taint | right.deep_taint();
-                    self.join(&left, "/", &right).with(taint)
+                    let taint = left.taint | right.taint;
+                    self.join(left, "/", &right).with(taint)
                 });
                 let joined = joined.unwrap_or_default();
                 Value { path: Some("pathlib.Path".into()).filter(|_| path.starts_with("pathlib")), ..joined }
             }
             Role::Host => Value::tainted(Taint::HOST),
             Role::Duplicate => {
-                if first.deep_taint().any(Taint::SOCKET) {
+                if first.taint.any(Taint::SOCKET) {
                     self.facts.socket_duplicated.get_or_insert(self.place.unwrap_or(at));
                 }
                 Value::default()
@@ -406,7 +406,7 @@ impl Flow {
         let keywords =
             given.keywords.iter().filter(|(name, _)| !matches!(name, Some("auth" | "cert" | "proxies" | "verify")));
         let values = given.args.iter().chain(keywords.map(|(_, value)| value));
-        let taint = values.fold(Taint::NONE, |taint, value| taint | value.deep_taint());
+        let taint = values.fold(Taint::NONE, |taint, value| taint | value.taint);
         if taint.any(Taint::CREDENTIAL) {
             self.report("credential-exfiltration", at);
         } else if taint.any(Taint::ENVIRONMENT) {
@@ -416,6 +416,9 @@ impl Flow {
 
     fn process(&mut self, role: Role, given: &Given<'_>, at: TextSize) {
         self.effect(Effect::Process, at);
+        if !self.spend(0) {
+            return;
+        }
         let command = given.get("args", 0).or_else(|| given.get("cmd", 0)).cloned().unwrap_or_default();
         // os.execl(path, arg0, arg1): all arguments are the command.
         let line = given.args.iter().filter_map(Value::command_line).collect::<Vec<_>>().join(" ");
@@ -443,9 +446,10 @@ impl Flow {
             self.effect(Effect::Persistence, at);
         }
         let streams = ["stdin", "stdout", "stderr"];
-        let to_socket = given.keywords.iter().any(|(name, value)| {
-            name.is_some_and(|name| streams.contains(&name)) && value.deep_taint().any(Taint::SOCKET)
-        });
+        let to_socket = given
+            .keywords
+            .iter()
+            .any(|(name, value)| name.is_some_and(|name| streams.contains(&name)) && value.taint.any(Taint::SOCKET));
         if to_socket {
             self.report("reverse-shell", at);
         }
@@ -458,7 +462,7 @@ impl Flow {
             });
         self.runs_download(given, &line, at);
         if let Some(code) = python_code(&command, &given.args) {
-            self.code(&code, at);
+            self.program(&code, at);
         }
     }
 }
@@ -474,7 +478,7 @@ fn names_loopback(value: &Value) -> bool {
     let text = value.some_text();
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let own = ["127.", "localhost", "[::1]", "::1"].iter().any(|name| host.starts_with(name));
-    own || value.items.iter().flat_map(|items| items.iter()).any(names_loopback)
+    own || value.items.iter().flat_map(|items| items.iter()).any(|item| item.items.is_none() && names_loopback(item))
 }
 
 /// An object that a class makes keeps the class's name, so that its methods have names.
@@ -505,13 +509,13 @@ fn bytes(first: &Value, taint: Taint) -> Value {
 fn program_taint(command: &Value, line: &str) -> Taint {
     match command.items.as_deref() {
         Some([.., flag, code]) if matches!(flag.whole_text(), Some("-c" | "/c" | "/C" | "-e" | "-Command")) => {
-            code.deep_taint()
+            code.taint
         }
-        Some([program, ..]) => program.deep_taint(),
+        Some([program, ..]) => program.taint,
         Some([]) => Taint::NONE,
-        None if line.is_empty() || line.trim_start().starts_with(GAP) => command.deep_taint(),
+        None if line.is_empty() || line.trim_start().starts_with(GAP) => command.taint,
         // Text of which the start is known names its program itself.
-        None if command.taint.any(Taint::HIDDEN) && !line.contains(GAP) => command.deep_taint(),
+        None if command.taint.any(Taint::HIDDEN) && !line.contains(GAP) => command.taint,
         None => Taint::NONE,
     }
 }

@@ -8,7 +8,7 @@ use ruff_python_ast::{
 };
 use ruff_text_size::{Ranged, TextRange};
 
-use super::value::{GAP, MAX_TEXT, Taint, Value};
+use super::value::{GAP, MAX_TEXT, Taint, Text, Value, cut};
 use super::{Flow, names};
 use crate::python::shell;
 
@@ -34,7 +34,7 @@ impl Flow {
                 }
             }
             Expr::BytesLiteral(node) => {
-                let bytes: Vec<u8> = node.value.bytes().take(MAX_TEXT + 1).collect();
+                let bytes: Vec<u8> = node.value.bytes().collect();
                 let text = encoding_rs::mem::decode_latin1(&bytes);
                 let value = self.literal(&text, node.range());
                 let machine_code = bytes.len() >= 48
@@ -58,9 +58,9 @@ impl Flow {
                 let mut taint = Taint::NONE;
                 for item in &node.items {
                     if let Some(key) = &item.key {
-                        taint |= self.eval(key).deep_taint();
+                        taint |= self.eval(key).taint;
                     }
-                    taint |= self.eval(&item.value).deep_taint();
+                    taint |= self.eval(&item.value).taint;
                 }
                 Value::tainted(taint)
             }
@@ -82,7 +82,7 @@ impl Flow {
             Expr::Starred(node) => self.eval(&node.value),
             Expr::YieldFrom(node) => self.eval(&node.value),
             Expr::Yield(node) => {
-                let taint = node.value.as_ref().map(|value| self.eval(value).deep_taint()).unwrap_or_default();
+                let taint = node.value.as_ref().map(|value| self.eval(value).taint).unwrap_or_default();
                 if let Some(function) = self.current {
                     self.functions[function].returns |= taint;
                 }
@@ -91,7 +91,7 @@ impl Flow {
             Expr::Lambda(node) => {
                 let id = self.function_id(node.start());
                 self.inside(id, node.parameters.as_deref(), None, |flow| {
-                    let taint = flow.eval(&node.body).deep_taint();
+                    let taint = flow.eval(&node.body).taint;
                     flow.functions[id].returns |= taint;
                 });
                 Value { function: Some(id), ..Value::default() }
@@ -101,12 +101,12 @@ impl Flow {
             | Expr::Generator(ast::ExprGenerator { elt, generators, .. }) => {
                 self.generators(generators);
                 let element = self.eval(elt);
-                Value::tainted(element.deep_taint())
+                Value::tainted(element.taint)
             }
             Expr::DictComp(node) => {
                 self.generators(&node.generators);
-                let key = node.key.as_ref().map(|key| self.eval(key).deep_taint()).unwrap_or_default();
-                Value::tainted(key | self.eval(&node.value).deep_taint())
+                let key = node.key.as_ref().map(|key| self.eval(key).taint).unwrap_or_default();
+                Value::tainted(key | self.eval(&node.value).taint)
             }
             Expr::Compare(node) => {
                 self.eval(&node.left);
@@ -150,10 +150,13 @@ impl Flow {
         let mut left = self.eval(&nodes[nodes.len() - 1].left);
         for node in nodes.into_iter().rev() {
             let right = self.eval(&node.right);
-            let taint = left.deep_taint() | right.deep_taint();
+            let taint = left.taint | right.taint;
             left = match node.op {
-                Operator::Add => self.join(&left, "", &right).with(spelled(left.taint, right.taint)),
-                Operator::Div => self.join(&left, "/", &right).with(taint),
+                Operator::Add => {
+                    let taint = spelled(left.taint, right.taint);
+                    self.join(left, "", &right).with(taint)
+                }
+                Operator::Div => self.join(left, "/", &right).with(taint),
                 Operator::Mod => Value { text: self.format_percent(&left, &right), ..Value::tainted(taint) },
                 Operator::BitXor => Value::tainted(taint | Taint::COMBINED),
                 Operator::Mult => Value { text: repeat(&left, &right), ..Value::tainted(taint) },
@@ -169,7 +172,7 @@ impl Flow {
         }
         self.facts.wallet_pattern |=
             text.contains("a-km-zA-HJ-NP-Z") || text.contains("0x[a-fA-F0-9]{40}") || text.contains("bc1");
-        Value::text(text)
+        Value::literal(text)
     }
 
     /// Whether a literal spells plain text with escapes: `"\x69\x6d\x70\x6f\x72\x74"`.
@@ -196,8 +199,10 @@ impl Flow {
                             InterpolatedStringElement::Literal(literal) => text.push_str(&literal.value),
                             InterpolatedStringElement::Interpolation(part) => {
                                 let value = self.eval(&part.expression);
-                                taint |= value.deep_taint();
-                                text.push_str(value.some_text());
+                                taint |= value.taint;
+                                if text.len() <= MAX_TEXT && self.spend(value.some_text().len()) {
+                                    text.push_str(cut(value.some_text()));
+                                }
                                 for element in part.format_spec.iter().flat_map(|spec| spec.elements.iter()) {
                                     if let InterpolatedStringElement::Interpolation(part) = element {
                                         self.eval(&part.expression);
@@ -209,18 +214,20 @@ impl Flow {
                 }
             }
         }
-        self.literal(&text, node.range()).with(taint)
+        let value = if text.len() <= MAX_TEXT { self.literal(&text, node.range()) } else { Value::text(&text) };
+        value.with(taint)
     }
 
     fn sequence(&mut self, elements: &[Expr]) -> Value {
         let are_numbers = elements.len() >= 48 && elements.iter().all(Expr::is_number_literal_expr);
         self.facts.payload |= are_numbers;
         if elements.len() > MAX_ITEMS {
-            let taint = elements.iter().fold(Taint::NONE, |taint, element| taint | self.eval(element).deep_taint());
+            let taint = elements.iter().fold(Taint::NONE, |taint, element| taint | self.eval(element).taint);
             return Value::tainted(if are_numbers { taint | Taint::NUMBERS } else { taint });
         }
         let items: Rc<[Value]> = elements.iter().map(|element| self.eval(element)).collect();
-        Value { items: Some(items), ..Value::default() }
+        let taint = items.iter().fold(Taint::NONE, |taint, item| taint | item.taint);
+        Value { items: Some(items), ..Value::tainted(taint) }
     }
 
     fn generators(&mut self, generators: &[Comprehension]) {
@@ -244,7 +251,7 @@ impl Flow {
         }
         let Some(path) = &base.path else {
             // What belongs to a tainted object is tainted.
-            return Value { text: base.text.clone(), ..Value::tainted(base.deep_taint()) };
+            return Value { text: base.text.clone(), ..Value::tainted(base.taint) };
         };
         if matches!(name, "__dict__" | "__globals__") {
             return Value::path(path);
@@ -266,7 +273,7 @@ impl Flow {
             if backwards {
                 return self.reversed(&base);
             }
-            return Value::tainted(base.deep_taint());
+            return Value::tainted(base.taint);
         }
         if let (Some(items), Some(number)) = (&base.items, index.number) {
             let at = usize::try_from(number).ok().or_else(|| items.len().checked_sub(usize::try_from(-number).ok()?));
@@ -292,10 +299,10 @@ impl Flow {
                         let name = name.to_owned();
                         self.attribute(&base, &name, node.range())
                     }
-                    None => Value::tainted(base.deep_taint()),
+                    None => Value::tainted(base.taint),
                 }
             }
-            _ => Value::tainted(base.deep_taint()),
+            _ => Value::tainted(base.taint),
         }
     }
 }
@@ -311,29 +318,34 @@ impl Flow {
     }
 
     /// Text of two values, one after the other.
-    pub(super) fn join(&mut self, left: &Value, between: &str, right: &Value) -> Value {
-        if left.text.is_none() && right.text.is_none() {
-            return match (&left.items, &right.items) {
-                (Some(a), Some(b)) if a.len() + b.len() <= MAX_ITEMS => {
+    pub(super) fn join(&mut self, left: Value, between: &str, right: &Value) -> Value {
+        let Some(text) = left.text else {
+            return match (left.items, &right.items, &right.text) {
+                (_, _, Some(_)) => self.join(Value::text(GAP.to_string()), between, right),
+                (Some(a), Some(b), _) if a.len() + b.len() <= MAX_ITEMS => {
                     Value { items: Some(a.iter().chain(b.iter()).cloned().collect()), ..Value::default() }
                 }
-                (Some(_), _) => Value { items: left.items.clone(), ..Value::default() },
-                _ => Value::default(),
+                (items, ..) => Value { items, ..Value::default() },
             };
+        };
+        let right = right.some_text();
+        let copied = if text.is_alone() { 0 } else { text.len() };
+        if text.len() + right.len() > MAX_TEXT {
+            // Code in a text as long as that would not be seen.
+            self.text_work = usize::MAX;
         }
-        let (left, right) = (left.some_text(), right.some_text());
-        if left.len() > MAX_TEXT || !self.spend(left.len() + right.len()) {
-            return Value::text(&GAP.to_string());
+        if !self.spend(copied + right.len()) {
+            return Value::text(GAP.to_string());
         }
         // A rooted path starts anew.
         if between == "/" && right.starts_with('/') {
             return Value::text(right);
         }
-        Value::text([left, between, right].concat())
+        Value { text: Some(text.push(&[between, right])), ..Value::default() }
     }
 
     /// `"%s" % value`, as far as it can be told; an unknown part becomes a gap.
-    fn format_percent(&mut self, left: &Value, right: &Value) -> Option<Rc<str>> {
+    fn format_percent(&mut self, left: &Value, right: &Value) -> Option<Text> {
         let format = left.text.as_deref().filter(|text| self.spend(text.len()))?;
         let single = [right.clone()];
         let mut items = right.items.as_deref().unwrap_or(&single).iter();
@@ -363,7 +375,7 @@ pub(super) fn spelled(left: Taint, right: Taint) -> Taint {
     left | right | if spells { Taint::SCRAMBLED } else { Taint::NONE }
 }
 
-fn repeat(left: &Value, right: &Value) -> Option<Rc<str>> {
+fn repeat(left: &Value, right: &Value) -> Option<Text> {
     let (text, number) = match (&left.text, right.number, &right.text, left.number) {
         (Some(text), Some(number), ..) | (_, _, Some(text), Some(number)) => (text, number),
         _ => return None,

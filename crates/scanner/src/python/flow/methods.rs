@@ -8,7 +8,7 @@ use super::calls::Given;
 use super::names;
 use super::timing::Effect;
 use super::value::{Taint, Value};
-use crate::python::shell;
+use crate::python::{lexical, shell};
 
 /// Programs that look at a file or unpack it, and do not run it.
 const HARMLESS: &[&str] = &[
@@ -59,7 +59,7 @@ const HARMLESS: &[&str] = &[
 impl Flow {
     pub(super) fn method(&mut self, base: &Value, node: &ExprAttribute, given: &Given<'_>, at: TextSize) -> Value {
         let taint = given.taint();
-        let own = base.deep_taint();
+        let own = base.taint;
         match node.attr.as_str() {
             "get" | "pop" | "setdefault" if base.path.as_deref() == Some("os.environ") => Value::default(),
             "recv" | "recvfrom" | "recv_into" | "makefile" if own.any(Taint::SOCKET) => {
@@ -83,6 +83,9 @@ impl Flow {
                 if node.attr.starts_with("write") && taint.any(Taint::DOWNLOADED | Taint::FETCHED) {
                     self.written(&node.value, base);
                 }
+                if node.attr.starts_with("write") {
+                    self.writes_code(&given.first(), at);
+                }
                 let kept = taint.without(Taint::SOCKET);
                 if kept != Taint::NONE {
                     self.mix_into(&node.value, kept);
@@ -90,6 +93,7 @@ impl Flow {
                 Value::default()
             }
             "write_bytes" | "write_text" => {
+                self.writes_code(&given.first(), at);
                 if taint.any(Taint::DOWNLOADED | Taint::FETCHED) {
                     self.downloaded_to(Some(&node.value), base);
                 }
@@ -148,7 +152,8 @@ impl Flow {
             "joinpath" => {
                 let mut joined = base.clone();
                 for arg in &given.args {
-                    joined = self.join(&joined, "/", arg).with(joined.taint | arg.deep_taint());
+                    let taint = joined.taint | arg.taint;
+                    joined = self.join(joined, "/", arg).with(taint);
                 }
                 joined
             }
@@ -161,11 +166,24 @@ impl Flow {
         }
     }
 
+    /// Text that is written to a file, to be run from there.
+    fn writes_code(&mut self, text: &Value, at: TextSize) {
+        let Some(text) = text.text.clone().filter(|text| self.spend(text.len())) else { return };
+        if let Some(rule) = text.lines().find_map(lexical::line_rule) {
+            self.report(rule, at);
+        } else if ["exec", "eval", "system", "subprocess"].iter().any(|name| text.contains(name)) {
+            // What it does is not done now, so it has no effects here.
+            let outer = (std::mem::replace(&mut self.guarded, true), self.current.take());
+            self.program(&text, at);
+            (self.guarded, self.current) = outer;
+        }
+    }
+
     /// A file is opened, or read in one go.
     pub(super) fn opened(&mut self, path: &Value, given: &Given<'_>, at: TextSize) -> Value {
         let mode = given.get("mode", 1).and_then(Value::whole_text).unwrap_or("r");
         let writes = mode.contains(['w', 'a', 'x', '+']);
-        let mut taint = path.taint & Taint::ARGUMENT;
+        let mut taint = path.taint & (Taint::ARGUMENT | Taint::CREDENTIAL);
         match path.text.as_deref() {
             Some(text) if writes && shell::is_persistence(text) => self.effect(Effect::Persistence, at),
             Some(text) if !writes && shell::is_credential_path(text) => {

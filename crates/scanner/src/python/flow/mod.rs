@@ -204,7 +204,13 @@ impl Flow {
         let global = self.scopes[depth].globals.contains(name);
         let scope = &mut self.scopes[if global { 0 } else { depth }];
         let old = scope.names.remove(name).unwrap_or_default();
-        scope.names.insert(name.to_owned(), value.either(old));
+        scope.names.insert(name.to_owned(), value.over(old));
+    }
+
+    /// What a name means here; the variable of this scope is left without it.
+    fn take(&mut self, name: &str) -> Value {
+        let own = self.scopes.last_mut().and_then(|scope| scope.names.remove(name));
+        own.unwrap_or_else(|| self.lookup(name))
     }
 
     /// The number of the function that starts at `at`; the same in both readings.

@@ -305,7 +305,12 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "pathlib.WindowsPath"
         | "pathlib.Path.joinpath" => Role::JoinPath,
 
-        "builtins.enumerate"
+        "re.findall"
+        | "re.finditer"
+        | "re.search"
+        | "re.match"
+        | "re.sub"
+        | "builtins.enumerate"
         | "builtins.filter"
         | "builtins.iter"
         | "builtins.zip"

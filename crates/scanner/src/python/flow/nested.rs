@@ -6,17 +6,27 @@ use ruff_python_ast::{PySourceType, Stmt};
 use ruff_text_size::TextSize;
 
 use super::value::Value;
-use super::{Flow, MAX_NESTED};
+use super::{Flow, MAX_NESTED, MAX_NESTED_BYTES, Scope};
 use crate::python::depth;
 
 impl Flow {
+    /// Reads a text as the code of another program, which knows nothing of this one's variables.
+    pub(super) fn program(&mut self, text: &str, at: TextSize) {
+        let outer = (std::mem::replace(&mut self.scopes, vec![Scope::default()]), std::mem::take(&mut self.stars));
+        self.code(text, at);
+        (self.scopes, self.stars) = outer;
+    }
+
     /// Reads a text as code, in the present scope; gives the value of its last expression.
     pub(super) fn code(&mut self, text: &str, at: TextSize) -> Value {
         self.nested_bytes = self.nested_bytes.saturating_add(text.len());
-        if self.nested >= MAX_NESTED
-            || self.nested_bytes > super::MAX_NESTED_BYTES
-            || depth::scan(text.as_bytes()).is_some()
-        {
+        if self.nested >= MAX_NESTED {
+            // Nobody writes that in earnest.
+            self.report("obfuscated-exec", at);
+            return Value::default();
+        }
+        if self.nested_bytes > MAX_NESTED_BYTES || depth::scan(text.as_bytes()).is_some() {
+            self.nested_bytes = usize::MAX;
             return Value::default();
         }
         let parsed = crate::python::parse(text, PySourceType::Python);

@@ -22,7 +22,7 @@ impl Flow {
             Stmt::ClassDef(class) => self.class(class),
             Stmt::Return(node) => {
                 if let Some(value) = &node.value {
-                    let taint = self.eval(value).deep_taint();
+                    let taint = self.eval(value).taint;
                     if let Some(function) = self.current {
                         self.functions[function].returns |= taint;
                     }
@@ -35,12 +35,20 @@ impl Flow {
                 }
             }
             Stmt::AugAssign(node) => {
-                let old = self.eval(&node.target);
+                // Taken out of its variable, so that a text can grow in place.
+                let old = match &*node.target {
+                    Expr::Name(name) => self.take(name.id.as_str()),
+                    target => self.eval(target),
+                };
                 let new = self.eval(&node.value);
-                let value = if node.op == Operator::Add { self.join(&old, "", &new) } else { Value::default() };
                 let spells = new.taint.any(Taint::CHARACTER | Taint::COMBINED);
-                let spells = if spells { Taint::SCRAMBLED } else { Taint::NONE };
-                self.assign(&node.target, value.with(old.taint | new.deep_taint() | spells));
+                let taint = old.taint | new.taint | if spells { Taint::SCRAMBLED } else { Taint::NONE };
+                let value = match node.op {
+                    Operator::Add => self.join(old, "", &new),
+                    Operator::Div => self.join(old, "/", &new),
+                    _ => Value::default(),
+                };
+                self.assign(&node.target, value.with(taint));
             }
             Stmt::AnnAssign(node) => {
                 self.eval(&node.annotation);
@@ -172,7 +180,9 @@ impl Flow {
 
     fn function(&mut self, node: &StmtFunctionDef) {
         let mut deferred = false;
-        for decorator in &node.decorator_list {
+        let mut decorated = Taint::NONE;
+        // The lowest is applied first.
+        for decorator in node.decorator_list.iter().rev() {
             let decorator = match &decorator.expression {
                 Expr::Call(call) => {
                     self.eval(&decorator.expression);
@@ -180,6 +190,10 @@ impl Flow {
                 }
                 plain => self.eval(plain),
             };
+            if decorator.path.as_deref().and_then(names::role) == Some(names::Role::Exec) {
+                self.executed(decorated, node.start());
+            }
+            decorated |= decorator.function.map(|function| self.functions[function].returns).unwrap_or_default();
             deferred |= decorator.path.is_some_and(|path| names::DEFERRING.iter().any(|tool| path.starts_with(tool)));
         }
         if let Some(returns) = &node.returns {
@@ -256,7 +270,7 @@ impl Flow {
                 for (at, element) in elts.iter().enumerate() {
                     let item =
                         value.items.as_ref().filter(|items| items.len() == elts.len()).map(|items| items[at].clone());
-                    self.assign(element, item.unwrap_or_else(|| Value::tainted(value.deep_taint())));
+                    self.assign(element, item.unwrap_or_else(|| Value::tainted(value.taint)));
                 }
             }
             Expr::Starred(node) => self.assign(&node.value, value),
@@ -266,12 +280,12 @@ impl Flow {
                 if let Some(owner) = owner {
                     let key = format!("{owner}.{}", node.attr);
                     let old = self.attributes.remove(&key).unwrap_or_default();
-                    self.attributes.insert(key, value.either(old));
+                    self.attributes.insert(key, value.over(old));
                 }
             }
             Expr::Subscript(node) => {
                 self.eval(&node.slice);
-                self.mix_into(&node.value, value.deep_taint().without(Taint::CHARACTER | Taint::COMBINED));
+                self.mix_into(&node.value, value.taint.without(Taint::CHARACTER | Taint::COMBINED));
             }
             other => {
                 self.eval(other);
@@ -281,7 +295,7 @@ impl Flow {
 
     /// Binds the target of a loop to an element of what it loops over.
     pub(super) fn assign_element(&mut self, target: &Expr, items: &Value) {
-        let taint = items.deep_taint();
+        let taint = items.taint;
         let element = match items.items.as_deref() {
             Some([first, ..]) => Value { text: None, number: None, ..first.clone() },
             _ => Value::default(),

