@@ -90,7 +90,7 @@ pub(crate) async fn run(args: args::Check) -> Result<u8> {
     let progress = Progress::new(rows.len(), mode);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let gate = Gate {
-        store: &*store,
+        store: &store,
         repository: &DirectoryRepository::new(args.out.join("approved")),
         index: &SimpleIndex::new(Arc::clone(&http)),
         downloader: &HttpDownloader::new(http, Arc::clone(&store), &policy.limits),

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             // What a request, a package or a server says may be part of an error.
-            let text: Vec<_> = error.chain().map(|cause| cause.to_string()).collect();
+            let text: Vec<_> = error.chain().map(ToString::to_string).collect();
             let text: Vec<_> = text.join(": ").lines().map(|line| gate_core::text::escape(line).into_owned()).collect();
             let _ = writeln!(anstream::stderr(), "error: {}", text.join("\n  "));
             TROUBLE.into()
