@@ -43,6 +43,15 @@ pub(crate) fn check(path: &str, shown: &str, limits: &Limits) -> Result<(), Refu
     Ok(())
 }
 
+/// [`check`] for a directory's own entry, which may end in a dot: nothing is in it that does not have a path of its own. Wheels
+/// of pyarrow hold such a one.
+pub(crate) fn check_directory(path: &str, shown: &str, limits: &Limits) -> Result<(), Refusal> {
+    match path.strip_suffix('.').filter(|parent| parent.ends_with(|c: char| c.is_ascii_alphanumeric())) {
+        Some(without) => check(without, shown, limits),
+        None => check(path, shown, limits),
+    }
+}
+
 fn check_segment(segment: &str) -> Result<(), Code> {
     match segment {
         "" => return Err(Code::EmptySegment),

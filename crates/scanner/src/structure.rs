@@ -65,8 +65,8 @@ pub const RECORD_UNLISTED: Rule = Rule {
 /// A file is in RECORD and not in the wheel.
 pub const RECORD_ABSENT: Rule = Rule {
     id: "record-absent-file",
-    title: "The wheel's RECORD lists a file that the wheel does not have",
-    severity: Severity::High,
+    title: "The wheel's RECORD lists a file that the wheel does not have: a careless build, which installs nothing",
+    severity: Severity::Low,
     category: Category::Archive,
     cwe: 353,
     remedy: REBUILD,

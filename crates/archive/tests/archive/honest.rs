@@ -101,6 +101,17 @@ fn sizes_that_the_zip64_field_repeats() {
 }
 
 #[test]
+fn a_directory_that_ends_in_a_dot() {
+    let (members, _) = read(&Zip::new().directory("pyarrow.").file("a.py", "").build()).unwrap();
+    assert_eq!(members[0].0.path, "pyarrow.");
+    for zip in
+        [Zip::new().file("pyarrow./a.py", ""), Zip::new().file("a.", ""), Zip::new().directory(".").file("a", "")]
+    {
+        assert!(matches!(refused(&zip.build(), Format::Zip), "trailing-dot-or-space" | "dot-segment"));
+    }
+}
+
+#[test]
 fn the_most_entries_without_zip64() {
     let mut zip = Zip::new();
     for number in 0..65_535 {

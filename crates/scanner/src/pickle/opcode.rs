@@ -229,7 +229,10 @@ fn line<'a>(rest: &'a [u8], op: impl FnOnce(&'a [u8]) -> Option<Op<'a>>) -> Deco
 
 fn memo_line(rest: &[u8], op: impl FnOnce(u64) -> Op<'static>) -> Decoded<'_> {
     match line(rest, |text| std::str::from_utf8(text).ok()?.trim().parse().ok().map(op)) {
-        Decoded::LongLine => Decoded::Limit("a memo key of more than 4096 digits"),
+        Decoded::LongLine if rest[..MAX_KEPT].iter().all(u8::is_ascii_digit) => {
+            Decoded::Limit("a memo key of more than 4096 digits")
+        }
+        Decoded::LongLine => Decoded::Bad("a memo key that is no number"),
         decoded => decoded,
     }
 }

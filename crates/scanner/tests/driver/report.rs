@@ -90,7 +90,8 @@ fn every_rule_about_structure_fires_on_its_example_alone() {
     for (rule, bytes) in broken {
         let report = scan(&bytes);
         assert_eq!(rules(&report), [rule]);
-        assert!(report.findings[0].severity >= Severity::High);
+        let expected = if rule == "record-absent-file" { Severity::Low } else { Severity::High };
+        assert_eq!(report.findings[0].severity, expected);
         assert!(!report.findings[0].remedy.is_empty() && !report.findings[0].references.is_empty());
     }
 }
