@@ -21,6 +21,11 @@ use gate_publisher::directory::DirectoryRepository;
 
 use crate::args::{Cli, Command, PolicyCommand};
 
+/// A scan makes and drops millions of small syntax nodes: an eighth less processor time than with glibc's allocator, measured
+/// over the benchmark's corpus.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The exit status of everything that could not be done.
 const TROUBLE: u8 = 2;
 
