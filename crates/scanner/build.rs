@@ -1,5 +1,5 @@
 //! Puts a digest over everything that a report's content depends on into the program: stored reports of another digest are
-//! not used (P8), and nobody has to remember to raise a number.
+//! not used, and nobody has to remember to raise a number.
 
 #![allow(clippy::print_stdout, reason = "a build script speaks to cargo on its output")]
 

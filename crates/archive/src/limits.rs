@@ -7,7 +7,7 @@ const GIB: u64 = 1 << 30;
 /// (except the ratio: inflating out of proportion is what a bomb does).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Members of any kind, directories included. Default 200,000: the largest archive of the threat model's honest set has 70,070.
+    /// Members of any kind, directories included. Default 200,000: the largest honest archive met has 70,070.
     pub members: u64,
     /// Inflated bytes of one member. Default 2 GiB: the largest shared objects in CUDA wheels are between 1 and 2 GiB.
     pub member_bytes: u64,

@@ -1,4 +1,4 @@
-//! A15 and A21 of the threat model: what real tools write is accepted, and read as it was written.
+//! What real tools write is accepted, and read as it was written.
 
 use gate_archive::forge::{TarEntry, TarGz, Zip, ZipEntry, sdist, wheel};
 use gate_archive::{Format, Kind, Limits};

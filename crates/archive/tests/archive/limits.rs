@@ -1,4 +1,4 @@
-//! A4, A16 and A20 of the threat model: every limit at L-1, L and L+1, for both formats.
+//! Every limit at L-1, L and L+1, for both formats.
 
 use gate_archive::forge::{TarEntry, TarGz, Zip};
 use gate_archive::{Limits, Refusal};

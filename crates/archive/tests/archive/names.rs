@@ -1,4 +1,4 @@
-//! A6 to A11 of the threat model, the same table for zip and tar.
+//! Names: the same table for zip and tar.
 
 use gate_archive::Format;
 use gate_archive::forge::{TarEntry, TarGz, Zip, ZipEntry};

@@ -1,4 +1,4 @@
-//! A8 and A19 of the threat model: where tar readers differ.
+//! Where tar readers differ.
 
 use gate_archive::Format;
 use gate_archive::forge::{TarEntry, TarGz, gzip, pax_records};

@@ -1,4 +1,4 @@
-//! A1, A2, A3, A5, A11 to A14 and A16 of the threat model: what PyPI refuses, and what its framing check alone would accept.
+//! What PyPI refuses, and what its framing check alone would accept.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Answers that are not the file (U10, U12 to U15, U17, U19).
+//! Answers that are not the file.
 
 use gate_core::digest::Sha256;
 use gate_core::failure::FailureCode;
@@ -192,7 +192,7 @@ async fn other_bytes_than_promised_are_refused_and_not_tried_again() {
     downloader.download(&url, Origin::Row, Some(&Sha256::of(&archive(600)))).await.unwrap();
 }
 
-/// U17: a host that gives other bytes to the second reader has no second reader.
+/// A host that gives other bytes to the second reader has no second reader.
 #[tokio::test]
 async fn a_file_is_asked_for_once() {
     let mut world = World::new();

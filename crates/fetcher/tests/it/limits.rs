@@ -1,4 +1,4 @@
-//! Size, time and rate (U10, U11).
+//! Size, time and rate.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

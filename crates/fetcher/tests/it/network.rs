@@ -1,4 +1,4 @@
-//! Where the gate may connect (threat model U1 to U4, U6 to U9).
+//! Where the gate may connect.
 
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -231,7 +231,7 @@ async fn metadata_and_link_local_cannot_be_listed() {
     }
 }
 
-/// U4: the answer flips with every query. The judged address is the dialled one, looked up once.
+/// The answer flips with every query. The judged address is the dialled one, looked up once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_flips_is_looked_up_once_and_dialled_where_it_was_judged() {
     const FLIPS: usize = 1000;
@@ -275,7 +275,7 @@ async fn a_name_without_an_address_is_unreachable() {
 /// Says that the child below really ran.
 const DONE: &str = "the download passed no proxy";
 
-/// U9: run by the test after it, with every proxy variable set.
+/// Run by the test after it, with every proxy variable set.
 #[tokio::test]
 async fn child_downloads_while_proxies_are_set() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! Every hop is checked anew (U5), and no credential follows (U18).
+//! Every hop is checked anew, and no credential follows.
 
 use std::sync::Mutex;
 

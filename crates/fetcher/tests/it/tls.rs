@@ -1,4 +1,4 @@
-//! The trust store decides on TLS (U16), and nothing switches it off.
+//! The trust store decides on TLS, and nothing switches it off.
 
 use std::time::Duration;
 

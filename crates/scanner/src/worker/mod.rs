@@ -42,7 +42,7 @@ pub struct WorkerLimits {
 }
 
 impl Default for WorkerLimits {
-    /// One GiB of stack outlasts every nesting that the size limit of Python source leaves room for (performance.md); two GiB
+    /// One GiB of stack outlasts every nesting that the size limit of Python source leaves room for; two GiB
     /// besides are eight times what the largest honest file needs.
     fn default() -> Self {
         Self {

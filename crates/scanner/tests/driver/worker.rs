@@ -53,7 +53,7 @@ fn a_child_says_what_the_scan_in_process_says() {
     assert_eq!(run(&real(WorkerLimits::default()), &bytes), scan(&bytes));
 }
 
-/// Inputs on which recursive parsers die or that take them minutes (performance.md).
+/// Inputs on which recursive parsers die or that take them minutes.
 #[test]
 fn parser_bombs_end_as_lost_files_and_nothing_else() {
     let bombs: [(&str, String); 9] = [
