@@ -149,11 +149,8 @@ fn read_entry(header: &[u8; CENTRAL_BYTES], raw: &[u8], extra: &[u8], limits: &L
         return Err(refuse(Code::NameEncoding));
     };
     let (path, slash) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
-    if slash {
-        name::check_directory(path, &shown, limits)?
-    } else {
-        name::check(path, &shown, limits)?
-    }
+    let check = if slash { name::check_directory } else { name::check };
+    check(path, &shown, limits)?;
 
     let mode = u32_at(header, 38) >> 16;
     let node = node(slash, mode, header[5]).map_err(refuse)?;
