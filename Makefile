@@ -27,7 +27,7 @@ bless: ## run the tests and accept the snapshots that changed; read the diff bef
 	git status --short -- '*.snap'
 
 long: ## the property tests with many cases, optimised
-	PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace
+	PROPTEST_RNG_SEED=$(or $(SEED),$(shell date +%s)) PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace
 
 deny: ## licences, banned crates, sources and advisories of the dependencies
 	.ci/deny.sh licenses bans sources advisories

@@ -11,6 +11,7 @@ pub mod pins;
 pub mod python;
 mod record;
 pub mod scan;
+pub mod scripts;
 pub mod secrets;
 pub mod structure;
 pub mod worker;

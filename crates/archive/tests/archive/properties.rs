@@ -85,7 +85,8 @@ fn by_tar_crate(archive: &[u8]) -> std::io::Result<Contents> {
         let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let kind = entry.header().entry_type();
-        if kind.is_file() {
+        // A file whose name ends in a slash is how tar wrote a directory before it had a type for it; this reader does not know.
+        if kind.is_file() && !path.ends_with('/') {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
             contents.insert(path.trim_start_matches("./").to_owned(), bytes);
@@ -141,8 +142,9 @@ proptest! {
                 repair_checksum(&mut archive, at);
             }
         }
-        if let Ok((members, _)) = read_as(&archive, Format::Tar, &Limits::default()) {
-            prop_assert_eq!(contents(members), by_tar_crate(&archive).unwrap());
+        // What the other reader refuses to read, such as an empty number, it cannot understand differently.
+        if let (Ok((members, _)), Ok(theirs)) = (read_as(&archive, Format::Tar, &Limits::default()), by_tar_crate(&archive)) {
+            prop_assert_eq!(contents(members), theirs);
         }
     }
 

@@ -8,11 +8,15 @@ use gate_core::finding::Finding;
 use gate_core::severity::Severity;
 use regex::RegexSet;
 use ruff_linter::source_kind::SourceKind;
-use ruff_python_ast::{Expr, PySourceType, Stmt};
+use ruff_python_ast::visitor::{self, Visitor};
+use ruff_python_ast::{BoolOp, ExceptHandler, Expr, ExprCall, ModModule, PySourceType, Stmt};
 
 use super::report::Reporter;
 use super::{ANALYZER, START, depth, lost, read};
 use crate::context::FileContext;
+
+/// How deep statements and code in strings are followed.
+const MAX_DEPTH: usize = 4;
 
 /// The statements of setuptools' namespace lines (`*-nspkg.pth`), as several of its versions write them.
 const NAMESPACE: &[&str] = &[
@@ -112,7 +116,8 @@ fn executed(number: u32, line: &str, context: &FileContext<'_>, findings: &mut V
         return Err(error.error.to_string());
     }
     let known = is_known(line);
-    let imports_only = parsed.suite().iter().all(only_imports);
+    let imports_only = parsed.suite().iter().all(|statement| only_imports(statement, 0));
+    let readable = is_readable(parsed.suite(), 0);
     let mut inner = Vec::new();
     if !known {
         let kind = SourceKind::Python { code: line.to_owned(), is_stub: false };
@@ -121,7 +126,8 @@ fn executed(number: u32, line: &str, context: &FileContext<'_>, findings: &mut V
             return Err("more text or code in strings than is followed".to_owned());
         }
     }
-    let dangerous = inner.iter().any(|finding| finding.severity >= Severity::Medium || is_dangerous(&finding.rule));
+    let dangerous =
+        inner.iter().any(|finding| finding.severity >= Severity::Medium || is_dangerous(&finding.rule, readable));
     let rule = match (known || imports_only, dangerous) {
         (_, true) => "pth-dangerous-code",
         (true, false) => "pth-import",
@@ -132,28 +138,121 @@ fn executed(number: u32, line: &str, context: &FileContext<'_>, findings: &mut V
     Ok(())
 }
 
-/// Bandit rules and ours about code that can do anything at all.
-fn is_dangerous(rule: &str) -> bool {
-    matches!(
-        rule,
-        "S102"
-            | "S301"
-            | "S302"
-            | "S307"
-            | "S310"
-            | "install-time-process"
-            | "install-time-exec"
-            | "install-time-network"
-    ) || rule.starts_with("S60")
+/// Bandit rules and ours about code that can do anything at all. `readable`: what is executed stands in the line, so that it
+/// was read as well.
+fn is_dangerous(rule: &str, readable: bool) -> bool {
+    if matches!(rule, "S102" | "S307") {
+        return !readable;
+    }
+    matches!(rule, "S301" | "S302" | "S310" | "install-time-process" | "install-time-exec" | "install-time-network")
+        || rule.starts_with("S60")
 }
 
-/// `import a`, `import a; a.b()`: what it does is in the module, which is scanned as well.
-fn only_imports(statement: &Stmt) -> bool {
+/// Whether all that is given to `exec` and `eval` is text that stands there.
+fn is_readable(suite: &[Stmt], depth: usize) -> bool {
+    let mut look = Executed { depth, readable: true };
+    look.visit_body(suite);
+    look.readable
+}
+
+struct Executed {
+    depth: usize,
+    readable: bool,
+}
+
+impl<'a> Visitor<'a> for Executed {
+    fn visit_expr(&mut self, expression: &'a Expr) {
+        match expression {
+            Expr::Call(call) if is_exec(&call.func) => {
+                self.readable &= inner(call, self.depth).is_some_and(|suite| is_readable(&suite.body, self.depth + 1));
+                for argument in call.arguments.args.iter().skip(1) {
+                    self.visit_expr(argument);
+                }
+                return;
+            }
+            other => self.readable &= !is_exec(other),
+        }
+        visitor::walk_expr(self, expression);
+    }
+}
+
+fn is_exec(function: &Expr) -> bool {
+    function.as_name_expr().is_some_and(|name| matches!(name.id.as_str(), "exec" | "eval"))
+}
+
+/// The code of `exec("code")`.
+fn inner(call: &ExprCall, depth: usize) -> Option<ModModule> {
+    let text = call.arguments.args.first().filter(|_| depth < MAX_DEPTH)?.as_string_literal_expr()?;
+    let text = text.value.to_str();
+    if depth::too_deep(text).is_some() {
+        return None;
+    }
+    let parsed = super::parse(text, PySourceType::Python);
+    parsed.errors().is_empty().then(|| parsed.into_syntax())
+}
+
+/// `import a`, `import a; a.b()`, also under a condition or where the import may fail: what it does is in the module, which
+/// is scanned as well.
+fn only_imports(statement: &Stmt, depth: usize) -> bool {
+    let all = |body: &[Stmt]| depth < MAX_DEPTH && body.iter().all(|statement| only_imports(statement, depth + 1));
     match statement {
-        Stmt::Import(_) | Stmt::ImportFrom(_) => true,
-        Stmt::Expr(node) => node.value.as_call_expr().is_some_and(|call| {
-            call.arguments.is_empty() && matches!(&*call.func, Expr::Attribute(node) if node.value.is_name_expr())
-        }),
+        Stmt::Import(_) | Stmt::ImportFrom(_) | Stmt::Pass(_) => true,
+        Stmt::Try(node) => {
+            all(&node.body)
+                && node.handlers.iter().all(|ExceptHandler::ExceptHandler(handler)| {
+                    handler.type_.as_deref().is_none_or(Expr::is_name_expr) && all(&handler.body)
+                })
+                && all(&node.orelse)
+                && all(&node.finalbody)
+        }
+        Stmt::Expr(node) => starts(&node.value, depth),
         _ => false,
     }
+}
+
+/// `a.b()`, `__import__("a").b()`, either of them if a variable of the environment is set, or an `exec` of that.
+fn starts(expression: &Expr, depth: usize) -> bool {
+    match expression {
+        Expr::Call(call) if is_exec(&call.func) => match inner(call, depth) {
+            Some(suite) => {
+                call.arguments.len() == 1 && suite.body.iter().all(|statement| only_imports(statement, depth + 1))
+            }
+            None => false,
+        },
+        Expr::Call(call) if call.arguments.is_empty() => match &*call.func {
+            Expr::Attribute(node) => node.value.is_name_expr() || imports_by_name(&node.value),
+            _ => false,
+        },
+        Expr::If(node) => is_setting(&node.test) && starts(&node.body, depth) && node.orelse.is_none_literal_expr(),
+        Expr::BoolOp(node) => match node.values.as_slice() {
+            [test, then] if node.op == BoolOp::And => is_setting(test) && starts(then, depth),
+            _ => false,
+        },
+        other => imports_by_name(other),
+    }
+}
+
+/// `__import__("a")`.
+fn imports_by_name(expression: &Expr) -> bool {
+    expression.as_call_expr().is_some_and(|call| {
+        call.func.as_name_expr().is_some_and(|name| name.id.as_str() == "__import__")
+            && matches!(&*call.arguments.args, [Expr::StringLiteral(_)])
+            && call.arguments.keywords.is_empty()
+    })
+}
+
+/// `os.environ.get("NAME")`.
+fn is_setting(expression: &Expr) -> bool {
+    let Expr::Call(call) = expression else { return false };
+    let Expr::Attribute(method) = &*call.func else { return false };
+    let Expr::Attribute(owner) = &*method.value else { return false };
+    method.attr.as_str() == "get"
+        && owner.attr.as_str() == "environ"
+        && owner.value.as_name_expr().is_some_and(|name| name.id.as_str() == "os")
+        && call.arguments.keywords.is_empty()
+        && call
+            .arguments
+            .args
+            .iter()
+            .all(|argument| argument.is_string_literal_expr() || argument.is_none_literal_expr())
 }

@@ -17,6 +17,15 @@ pub(super) enum Command {
     Network,
 }
 
+/// Where a command takes a package from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The address of one file.
+    Address,
+    /// An index, which may hold any package under any name.
+    Index,
+}
+
 const REVERSE: &[&str] = &[
     r"/dev/(?:tcp|udp)/[^\s/]+/\d",
     r"\b(?:nc|ncat|netcat)\b[^\n|;]*\s-[a-z]*[ec]\s+\S*(?:sh|cmd)\b",
@@ -64,11 +73,24 @@ const ENDPOINTS: &[&str] = &[
     r"(?i)webhook\.site/[0-9a-f]{8}-[0-9a-f]{4}-",
 ];
 
+/// A package that is installed from an index that the command names, and from an address.
+const INSTALLS: &[&str] = &[
+    r"\bpip[\d.]*(?:\.exe)?\s+(?:-\S+\s+)*install\b[^\n;|&]*\s(?:-i|--index-url|--extra-index-url)[\s=]+https?://[a-z0-9]",
+    r"\bpip[\d.]*(?:\.exe)?\s+(?:-\S+\s+)*install\b[^\n;|&]*\s(?:(?:-f|--find-links)[\s=]+)?(?:https?|ftp)://[a-z0-9]",
+];
+
+/// Commands that print all environment variables.
+const ENVIRONMENT: &[&str] =
+    &[r"^\s*(?:\S*/)?(?:env|printenv)\s*(?:\||$)", r"^\s*(?:cmd(?:\.exe)?\s+/c\s+)?set\s*$", r"^\s*export\s+-p\s*$"];
+
+/// Commands that print what they fetch.
+const FETCHES: &[&str] = &[r"(?:^|[;&|(`])\s*(?:\S*/)?(?:curl|wget|dig|nslookup)(?:\.exe)?\s"];
+
 /// Files that hold credentials, as they look within a path.
 const CREDENTIALS: &[&str] = &[
     r"(?:^|[/\\])\.ssh(?:[/\\](?:id_\w+|identity|config|authorized_keys|\*)?)?$",
     r"(?:^|[/\\])id_(?:rsa|dsa|ecdsa|ed25519)$",
-    r"(?:^|[/\\])\.aws[/\\](?:credentials|config)$",
+    r"(?:^|[/\\])\.aws(?:[/\\](?:credentials|config)?)?$",
     r"(?:^|[/\\])[._]netrc$",
     r"(?:^|[/\\])\.(?:pypirc|git-credentials|npmrc|pgpass|vault-token|bash_history|zsh_history|python_history)$",
     r"(?:^|[/\\])\.docker[/\\]config\.json$",
@@ -78,7 +100,19 @@ const CREDENTIALS: &[&str] = &[
     r"(?:^|[/\\])(?:Login Data|Local State|Web Data|Cookies|logins\.json|key[34]\.db|cookies\.sqlite|signons\.sqlite)$",
     r"(?i)(?:^|[/\\])Local Storage[/\\]+leveldb(?:[/\\]|$)",
     r"(?i)(?:^|[/\\])(?:wallet\.dat|exodus\.wallet|keystore|electrum[/\\]wallets)$",
+    r"(?:^|[/\\])\*\.pem$",
     r"^/etc/shadow$",
+];
+
+/// Files that hold a token for one service, which programs of that service send it with good reason.
+const TOKENS: &[&str] = &[
+    r"(?:^|[/\\])\.cache[/\\]huggingface[/\\](?:token|stored_tokens)$",
+    r"(?:^|[/\\])\.huggingface[/\\]token$",
+    r"(?:^|[/\\])\.kaggle[/\\]kaggle\.json$",
+    r"(?:^|[/\\])\.config[/\\]gh[/\\]hosts\.ya?ml$",
+    r"(?:^|[/\\])\.databrickscfg$",
+    r"/secrets/kubernetes\.io/serviceaccount/token$",
+    r"(?:^|[/\\])\.env$",
 ];
 
 /// Places from which a program is started again without being asked for.
@@ -89,6 +123,9 @@ const PERSISTENCE: &[&str] = &[
     r"(?:^|[/\\])(?:LaunchAgents|LaunchDaemons)(?:[/\\]|$)",
     r"^/etc/(?:cron|systemd/system|init\.d|rc\.local|profile\.d)",
     r"(?:^|[/\\])\.config[/\\](?:autostart|systemd)",
+    r"(?:^|[/\\])\.ssh[/\\]authorized_keys$",
+    r"(?:^|[/\\])\.?pip[/\\]pip\.(?:conf|ini)$",
+    r"(?:^|[/\\])(?:site|dist)-packages[/\\](?:[^/\\]+\.pth|(?:site|user)customize\.py)$",
     r"(?i)\bschtasks\b[^\n]*\s/create\b",
     r"\bcrontab\s+-",
 ];
@@ -100,12 +137,13 @@ fn set(groups: &[&[&str]], ignore_case: bool) -> Option<RegexSet> {
 
 static COMMANDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[REVERSE, DOWNLOAD, ENCODED, NETWORK], true));
 static ADDRESSES: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[ENDPOINTS], false));
-static SECRETS: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[CREDENTIALS], false));
+static SECRETS: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[CREDENTIALS, TOKENS], false));
 static STARTUP: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[PERSISTENCE], false));
+static PRINTERS: LazyLock<Option<RegexSet>> = LazyLock::new(|| set(&[INSTALLS, ENVIRONMENT, FETCHES], true));
 
 /// Whether every pattern compiles; without them no file counts as analysed.
 pub(super) fn ready() -> bool {
-    COMMANDS.is_some() && ADDRESSES.is_some() && SECRETS.is_some() && STARTUP.is_some()
+    COMMANDS.is_some() && ADDRESSES.is_some() && SECRETS.is_some() && STARTUP.is_some() && PRINTERS.is_some()
 }
 
 /// The worst that a command does.
@@ -124,14 +162,43 @@ pub(super) fn command(text: &str) -> Option<Command> {
     })
 }
 
+fn prints(text: &str, kinds: std::ops::Range<usize>) -> bool {
+    PRINTERS.as_ref().is_some_and(|set| set.matches(text.as_bytes()).into_iter().any(|kind| kinds.contains(&kind)))
+}
+
+/// Whether a command installs a package from an index of its own, or at least from an address.
+pub(super) fn installs_from(text: &str) -> Option<Source> {
+    match (prints(text, 0..1), prints(text, 1..INSTALLS.len())) {
+        (true, _) => Some(Source::Index),
+        (_, true) => Some(Source::Address),
+        _ => None,
+    }
+}
+
+/// Whether a command prints all environment variables.
+pub(super) fn prints_environment(text: &str) -> bool {
+    prints(text, INSTALLS.len()..INSTALLS.len() + ENVIRONMENT.len())
+}
+
+/// Whether a command prints what it fetches from the network.
+pub(super) fn prints_fetched(text: &str) -> bool {
+    prints(text, INSTALLS.len() + ENVIRONMENT.len()..usize::MAX)
+}
+
 /// Whether the text holds the address of a private drop.
 pub(super) fn is_drop(text: &str) -> bool {
     text.len() >= 12 && ADDRESSES.as_ref().is_some_and(|set| set.is_match(text.as_bytes()))
 }
 
+/// Whether a path leads to a token, which is a credential as well.
+pub(super) fn is_token_path(path: &str) -> bool {
+    let token = |set: &RegexSet| set.matches(path.as_bytes()).into_iter().all(|at| at >= CREDENTIALS.len());
+    is_credential_path(path) && SECRETS.as_ref().is_some_and(token)
+}
+
 /// Whether a path leads to credentials. `\u{fffc}` stands for a part that is not known.
 pub(super) fn is_credential_path(path: &str) -> bool {
-    path.len() >= 5 && path.len() < 1000 && SECRETS.as_ref().is_some_and(|set| set.is_match(path.as_bytes()))
+    path.len() >= 4 && path.len() < 1000 && SECRETS.as_ref().is_some_and(|set| set.is_match(path.as_bytes()))
 }
 
 /// Whether a path, registry key or command makes something start again.

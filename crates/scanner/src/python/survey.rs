@@ -66,7 +66,7 @@ const WORDS: &[(u8, &str)] = &[
         "subprocess requests httpx aiohttp urllib2 urllib3 http httplib socket _socket ctypes mmap pty \
          smtplib ftplib websocket websockets xmlrpc paramiko pycurl wget win32api commands popen2 runpy code \
          codeop builtins __builtin__ pyperclip clipboard win32clipboard pytransform sourcedefender dns posix \
-         nt _winapi _posixsubprocess js2py",
+         nt _winapi _posixsubprocess js2py pip cffi",
     ),
     (INDIRECT, "__dict__ vars globals locals modules __getattribute__ __getattr__ getattr_static"),
     (COMMON_IMPORT, "os sys asyncio platform types urllib importlib io"),

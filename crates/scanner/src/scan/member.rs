@@ -15,7 +15,7 @@ use crate::content::{self, Encoding, Kind, TextCheck};
 use crate::context::FileContext;
 use crate::pins::{self, Syntax};
 use crate::record::Seen;
-use crate::{pickle, python, secrets};
+use crate::{pickle, python, scripts, secrets};
 
 /// How an HDF5 file begins.
 const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
@@ -123,8 +123,9 @@ impl Pass<'_> {
             Kind::Text(encoding) => self.text(file, held, rest, encoding),
             Kind::Inert(kind) => Ok(CoverageClass::Inert { kind: kind.to_owned() }),
             Kind::Opaque(OpaqueKind::Model) => self.model(file, &held, rest),
+            Kind::Opaque(OpaqueKind::OtherSource) => self.other_source(file, held, rest),
             Kind::Opaque(kind) => {
-                if matches!(kind, OpaqueKind::OtherSource | OpaqueKind::UnknownBinary | OpaqueKind::PythonBytecode) {
+                if matches!(kind, OpaqueKind::UnknownBinary | OpaqueKind::PythonBytecode) {
                     self.stream(file, held, rest, Encoding::Utf8)?;
                 }
                 Ok(CoverageClass::Opaque { kind })
@@ -171,6 +172,28 @@ impl Pass<'_> {
             }
             class => class,
         })
+    }
+
+    /// Another language. Scripts are searched, and opaque all the same: only what is searched for is known of them.
+    fn other_source(
+        &mut self,
+        file: &FileContext<'_>,
+        mut held: Cow<'_, [u8]>,
+        rest: &mut Body<'_>,
+    ) -> io::Result<CoverageClass> {
+        let opaque = CoverageClass::Opaque { kind: OpaqueKind::OtherSource };
+        let Some(syntax) = scripts::Syntax::of(file.path, &held) else {
+            self.stream(file, held, rest, Encoding::Utf8)?;
+            return Ok(opaque);
+        };
+        hold(&mut held, rest, scripts::MAX_BYTES + 1)?;
+        if held.len() > scripts::MAX_BYTES {
+            self.stream(file, held, rest, Encoding::Utf8)?;
+            return Ok(lost(LostReason::Limit, format!("a script of more than {} bytes", scripts::MAX_BYTES)));
+        }
+        secrets::scan(&held, 1, file, &mut self.found);
+        scripts::analyse(&held, syntax, self.layout.wheel, file, &mut self.found);
+        Ok(opaque)
     }
 
     fn pickle(

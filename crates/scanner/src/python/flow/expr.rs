@@ -143,6 +143,7 @@ impl Flow {
 
     /// `a + b + c`, from left to right and without recursion.
     fn operation(&mut self, node: &ExprBinOp) -> Value {
+        let at = node.start();
         let mut nodes = vec![node];
         while let Expr::BinOp(left) = &*nodes[nodes.len() - 1].left {
             nodes.push(left);
@@ -162,6 +163,10 @@ impl Flow {
                 Operator::Mult => Value { text: repeat(&left, &right), ..Value::tainted(taint) },
                 _ => Value::tainted(taint),
             };
+        }
+        let joined = left.text.as_deref().filter(|text| self.drops && text.len() < 1000);
+        if joined.is_some_and(shell::is_drop) {
+            self.report("exfiltration-endpoint", at);
         }
         left
     }
@@ -282,7 +287,8 @@ impl Flow {
             }
         }
         match base.path.as_deref() {
-            Some("os.environ" | "os.environb") => Value::default(),
+            // All of them, one after the other.
+            Some("os.environ" | "os.environb") => Value::tainted(index.taint & Taint::ENVIRONMENT),
             Some("builtins.globals()") => {
                 self.hidden_name(&index, "builtins.globals()", node.start());
                 index.whole_text().map(|name| self.lookup(name)).unwrap_or_default()

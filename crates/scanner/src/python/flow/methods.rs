@@ -5,6 +5,7 @@ use ruff_text_size::{Ranged, TextSize};
 
 use super::Flow;
 use super::calls::Given;
+use super::loads::{is_environment_file, is_package_data};
 use super::names;
 use super::timing::Effect;
 use super::value::{Taint, Value};
@@ -61,9 +62,22 @@ impl Flow {
         let taint = given.taint();
         let own = base.taint;
         match node.attr.as_str() {
-            "get" | "pop" | "setdefault" if base.path.as_deref() == Some("os.environ") => Value::default(),
-            "recv" | "recvfrom" | "recv_into" | "makefile" if own.any(Taint::SOCKET) => {
-                Value::tainted((own | Taint::DOWNLOADED).without(Taint::SOCKET))
+            "get" | "pop" | "setdefault" if base.path.as_deref() == Some("os.environ") => {
+                Value::tainted(given.first().taint & Taint::ENVIRONMENT)
+            }
+            "recv" | "recvfrom" | "recv_into" | "recv_bytes" | "makefile" | "read" | "readline" | "readexactly"
+            | "readuntil"
+                if own.any(Taint::SOCKET) =>
+            {
+                Value::tainted((own | Taint::DOWNLOADED | Taint::RECEIVED).without(Taint::SOCKET))
+            }
+            "write" | "writelines" if own.any(Taint::SOCKET) && taint.any(Taint::SECRET) => {
+                self.sent(given, at);
+                Value::default()
+            }
+            "extractall" if own.any(Taint::DOWNLOADED) => {
+                self.extracted(given);
+                Value::default()
             }
             "send" | "sendall" | "sendto" | "connect" | "connect_ex" if own.any(Taint::SOCKET) => {
                 self.sent(given, at);
@@ -183,17 +197,24 @@ impl Flow {
     pub(super) fn opened(&mut self, path: &Value, given: &Given<'_>, at: TextSize) -> Value {
         let mode = given.get("mode", 1).and_then(Value::whole_text).unwrap_or("r");
         let writes = mode.contains(['w', 'a', 'x', '+']);
-        let mut taint = path.taint & (Taint::ARGUMENT | Taint::CREDENTIAL);
+        let mut taint = path.taint & (Taint::ARGUMENT | Taint::CREDENTIAL | Taint::TOKEN);
         match path.text.as_deref() {
             Some(text) if writes && shell::is_persistence(text) => self.effect(Effect::Persistence, at),
             Some(text) if !writes && shell::is_credential_path(text) => {
                 self.effect(Effect::Credentials, at);
-                taint |= Taint::CREDENTIAL;
+                taint |= if shell::is_token_path(text) { Taint::TOKEN } else { Taint::CREDENTIAL };
             }
+            Some(text) if !writes && is_environment_file(text) => taint |= Taint::ENVIRONMENT,
             _ => {}
         }
         // Reading back what was downloaded.
         let node = given.nodes.args.first();
+        if !writes && self.is_stolen(node, path) {
+            taint |= Taint::CREDENTIAL;
+        }
+        if !writes && is_package_data(path) {
+            taint |= Taint::DATA;
+        }
         if !writes && self.is_downloaded(node, path) {
             taint |= Taint::DOWNLOADED;
         }
@@ -216,13 +237,13 @@ impl Flow {
         self.downloads.extend(path.whole_text().map(ToOwned::to_owned));
     }
 
-    fn is_downloaded(&self, node: Option<&Expr>, path: &Value) -> bool {
+    pub(super) fn is_downloaded(&self, node: Option<&Expr>, path: &Value) -> bool {
         node.and_then(|node| self.key(node)).is_some_and(|key| self.downloads.contains(&key))
             || path.whole_text().is_some_and(|text| self.downloads.contains(text))
     }
 
     /// How a variable that holds a path is known: by the function and the name.
-    fn key(&self, node: &Expr) -> Option<String> {
+    pub(super) fn key(&self, node: &Expr) -> Option<String> {
         let name = match node {
             Expr::Name(name) => name.id.as_str(),
             Expr::Attribute(_) => self.source.get(node.start().to_usize()..node.end().to_usize())?,
@@ -234,9 +255,7 @@ impl Flow {
 
     /// Reports a program that was downloaded before.
     pub(super) fn runs_download(&mut self, given: &Given<'_>, line: &str, at: TextSize) {
-        if self.downloads.is_empty() {
-            return;
-        }
+        let Some(line) = self.beside_downloads(given, line).filter(|_| !self.downloads.is_empty()) else { return };
         let first = line.split_whitespace().next().unwrap_or_default();
         let program = first.rsplit(['/', '\\']).next().unwrap_or_default();
         if HARMLESS.contains(&program.trim_end_matches(".exe")) {

@@ -7,6 +7,7 @@
 
 mod calls;
 mod expr;
+mod loads;
 mod methods;
 mod names;
 mod nested;
@@ -61,6 +62,9 @@ pub(super) fn check(suite: &[Stmt], drops: bool, reporter: &mut Reporter<'_>) ->
         current: None,
         class: None,
         guarded: false,
+        reduces: false,
+        probes: false,
+        stolen: HashSet::new(),
         import_calls: Vec::new(),
         stars: Vec::new(),
         facts: Facts::default(),
@@ -142,6 +146,12 @@ struct Flow {
     class: Option<String>,
     /// Inside `if __name__ == "__main__":`.
     guarded: bool,
+    /// Inside `__reduce__`, whose result a pickle calls.
+    reduces: bool,
+    /// The connection that is made is closed at once.
+    probes: bool,
+    /// Copies of files that hold credentials.
+    stolen: HashSet<String>,
     import_calls: Vec<usize>,
     /// Modules of `from m import *`.
     stars: Vec<String>,
@@ -173,6 +183,9 @@ impl Flow {
         }
         if name == "__builtins__" {
             return Value::path("builtins");
+        }
+        if matches!(name, "__file__" | "__path__") {
+            return Value::tainted(Taint::PACKAGE);
         }
         if names::BUILTINS.contains(&name) {
             return Value::path(format!("builtins.{name}"));

@@ -67,6 +67,32 @@ pub(super) enum Role {
     MapMemory,
     /// `setuptools.setup`.
     Setup,
+    /// Loads a pickle, which can run code.
+    Load,
+    /// Loads a native library.
+    LoadLibrary,
+    /// Loads the source file that its second argument names.
+    LoadSource,
+    /// Adds to the folders that modules are imported from.
+    SearchPath,
+    /// `pip`, called as a function.
+    Pip,
+    /// Runs the module that its text names.
+    RunModule,
+    /// Gives its first argument.
+    Same,
+    /// A function with some of its arguments.
+    Partial,
+    /// A part of a path.
+    Folder,
+    /// The folder of a package.
+    Resources,
+    /// Reads a file of a package: package, name.
+    Resource,
+    /// Where packages are installed.
+    SitePackages,
+    /// The same, as a list.
+    SitePackagesList,
     /// An obfuscator's run-time library.
     Packer,
     /// Reads the clipboard.
@@ -81,6 +107,7 @@ pub(super) const BUILTINS: &[&str] = &[
     "bytearray",
     "bytes",
     "chr",
+    "classmethod",
     "compile",
     "dict",
     "enumerate",
@@ -99,6 +126,7 @@ pub(super) const BUILTINS: &[&str] = &[
     "reversed",
     "setattr",
     "sorted",
+    "staticmethod",
     "str",
     "tuple",
     "unichr",
@@ -201,6 +229,10 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "asyncio.subprocess.create_subprocess_shell"
         | "asyncio.subprocess.create_subprocess_exec"
         | "platform.popen"
+        | "ctypes.CDLL.system"
+        | "ctypes.CDLL.popen"
+        | "ctypes.cdll.msvcrt.system"
+        | "ctypes.windll.msvcrt.system"
         | "win32api.WinExec"
         | "win32api.ShellExecute"
         | "ctypes.windll.shell32.ShellExecuteW"
@@ -211,6 +243,33 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "_winapi.CreateProcess"
         | "_posixsubprocess.fork_exec" => Role::Process,
         "pty.spawn" => Role::Terminal,
+        "pickle.load" | "pickle.loads" | "_pickle.load" | "_pickle.loads" | "cPickle.load" | "cPickle.loads"
+        | "dill.load" | "dill.loads" | "cloudpickle.load" | "cloudpickle.loads" | "joblib.load"
+        | "pandas.read_pickle" | "yaml.unsafe_load" => Role::Load,
+        "ctypes.CDLL"
+        | "ctypes.PyDLL"
+        | "ctypes.WinDLL"
+        | "ctypes.OleDLL"
+        | "ctypes.cdll.LoadLibrary"
+        | "ctypes.windll.LoadLibrary"
+        | "cffi.FFI.dlopen" => Role::LoadLibrary,
+        "importlib.machinery.SourceFileLoader" | "importlib.util.spec_from_file_location" | "imp.load_source" => {
+            Role::LoadSource
+        }
+        "sys.path.insert" | "sys.path.append" => Role::SearchPath,
+        "pip.main" | "pip._internal.main" | "pip._internal.cli.main.main" | "pip._internal.main.main" => Role::Pip,
+        "runpy.run_module" => Role::RunModule,
+        "builtins.staticmethod" | "builtins.classmethod" => Role::Same,
+        "functools.partial" => Role::Partial,
+        "os.path.dirname" | "os.path.split" => Role::Folder,
+        "importlib.resources.files" | "importlib_resources.files" => Role::Resources,
+        "importlib.resources.read_text"
+        | "importlib.resources.read_binary"
+        | "importlib.resources.open_text"
+        | "importlib.resources.open_binary"
+        | "pkgutil.get_data" => Role::Resource,
+        "site.getusersitepackages" | "sysconfig.get_path" | "distutils.sysconfig.get_python_lib" => Role::SitePackages,
+        "site.getsitepackages" => Role::SitePackagesList,
         "os.dup2" => Role::Duplicate,
 
         "urllib.request.urlopen"
@@ -253,7 +312,11 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "urllib.URLopener.retrieve"
         | "wget.download"
         | "urllib.request.URLopener.retrieve" => Role::FetchFile,
-        "socket.socket.connect" | "socket.socket.connect_ex" | "socket.create_connection" => Role::Connect,
+        "socket.socket.connect"
+        | "socket.socket.connect_ex"
+        | "socket.create_connection"
+        | "asyncio.open_connection"
+        | "multiprocessing.connection.Client" => Role::Connect,
         "socket.gethostbyname" | "socket.gethostbyname_ex" | "socket.getaddrinfo" => Role::Lookup,
         "socket.socket"
         | "_socket.socket"
@@ -280,6 +343,7 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "pycurl.Curl"
         | "zipfile.ZipFile"
         | "tarfile.open"
+        | "cffi.FFI"
         | "dns.resolver.Resolver" => Role::Object,
 
         "builtins.open" | "io.open" | "codecs.open" | "os.open" | "os.fdopen" | "io.FileIO" | "aiofiles.open" => {
@@ -324,6 +388,7 @@ pub(super) fn role(path: &str) -> Option<Role> {
         | "builtins.sorted"
         | "json.dumps"
         | "json.loads"
+        | "json.load"
         | "json.dump"
         | "urllib.parse.quote"
         | "urllib.parse.quote_plus"

@@ -22,7 +22,9 @@ impl Flow {
             Stmt::ClassDef(class) => self.class(class),
             Stmt::Return(node) => {
                 if let Some(value) = &node.value {
-                    let taint = self.eval(value).taint;
+                    let value = self.eval(value);
+                    self.reduced(&value, node.start());
+                    let taint = value.taint;
                     if let Some(function) = self.current {
                         self.functions[function].returns |= taint;
                     }
@@ -74,7 +76,9 @@ impl Flow {
             Stmt::If(node) => self.conditional(node),
             Stmt::With(node) => {
                 for item in &node.items {
+                    let outer = std::mem::replace(&mut self.probes, item.optional_vars.is_none());
                     let value = self.eval(&item.context_expr);
+                    self.probes = outer;
                     if let Some(target) = &item.optional_vars {
                         self.assign(target, value);
                     }
@@ -207,7 +211,10 @@ impl Flow {
         }
         self.bind(node.name.as_str(), value);
         let class = self.class.take();
+        let reduces = class.is_some() && matches!(node.name.as_str(), "__reduce__" | "__reduce_ex__");
+        let outer = std::mem::replace(&mut self.reduces, reduces);
         self.inside(id, Some(&node.parameters), class.as_deref(), |flow| flow.body(&node.body));
+        self.reduces = outer;
         self.class = class;
     }
 

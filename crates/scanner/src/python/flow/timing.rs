@@ -19,6 +19,12 @@ pub(super) enum Effect {
     /// Runs what it fetches from an address that its caller names.
     RemoteCode,
     Process,
+    /// Installs a package from an address.
+    Package,
+    /// Only tries whether a connection can be made.
+    Connection,
+    /// Runs a file of its package that is no source.
+    DataFile,
     Exec,
     Credentials,
     Persistence,
@@ -29,7 +35,8 @@ pub(super) enum Effect {
 impl Effect {
     fn at_install(self) -> &'static str {
         match self {
-            Self::Network | Self::Beacon => "install-time-network",
+            Self::Network | Self::Beacon | Self::Connection | Self::Package => "install-time-network",
+            Self::DataFile => "data-file-exec",
             Self::DecodedCode => "obfuscated-exec",
             Self::RemoteCode => "downloaded-exec",
             Self::Process => "install-time-process",
@@ -43,8 +50,10 @@ impl Effect {
     /// Executing text at import is common (named tuples, version files) and says nothing by itself; so does reading a file.
     fn at_import(self, package: bool) -> Option<&'static str> {
         match self {
+            Self::Connection => Some("module-time-network"),
+            Self::DataFile => Some("data-file-exec"),
             Self::Network if !package => Some("module-time-network"),
-            Self::Network | Self::Beacon => Some("import-time-network"),
+            Self::Network | Self::Beacon | Self::Package => Some("import-time-network"),
             Self::DecodedCode => Some("obfuscated-exec"),
             Self::RemoteCode => Some("downloaded-exec"),
             Self::Process => Some("import-time-process"),

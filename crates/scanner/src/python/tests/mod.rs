@@ -3,6 +3,7 @@
 mod bandit;
 mod behaviour;
 mod files;
+mod literals;
 mod notebooks;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,16 @@ fn scan(path: &str, source: &[u8]) -> (Vec<Finding>, CoverageClass) {
     let mut findings = Vec::new();
     let class = match path.rsplit_once('.').map(|(_, extension)| extension) {
         Some("ipynb") => super::analyse_notebook(source, &context, &mut findings),
+        Some("sh") => {
+            crate::scripts::analyse(
+                source,
+                crate::scripts::Syntax::Posix,
+                path.contains(".data/"),
+                &context,
+                &mut findings,
+            );
+            CoverageClass::Analysed { analyzer: "scripts".to_owned() }
+        }
         Some("pth") => super::analyse_pth(source, &context, &mut findings),
         _ => super::analyse(source, &context, &mut findings),
     };
