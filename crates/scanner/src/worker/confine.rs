@@ -48,7 +48,7 @@ mod tests {
             }
             let mut spool = tempfile::tempfile().unwrap();
             spool.write_all(b"x").unwrap();
-            for path in ["/etc/hostname", "/proc/self/environ", env!("CARGO_MANIFEST_PATH")] {
+            for path in ["/etc/passwd", "/proc/self/environ", "/bin/true"] {
                 assert_eq!(File::open(path).unwrap_err().kind(), ErrorKind::PermissionDenied, "{path}");
             }
             let run = std::process::Command::new("/bin/true").status();
@@ -57,6 +57,6 @@ mod tests {
             assert!(connected.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied));
         });
         confined.join().unwrap();
-        assert!(File::open(env!("CARGO_MANIFEST_PATH")).is_ok(), "other threads keep their rights");
+        assert!(File::open("/etc/passwd").is_ok(), "other threads keep their rights");
     }
 }
