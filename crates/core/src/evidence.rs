@@ -28,7 +28,7 @@ pub struct IndexFile {
     pub provenance: Option<String>,
 }
 
-/// What is kept of an [`IndexFile`] with a decision; all absent for an archive that came from a URL.
+/// What is kept of an [`IndexFile`] with a decision; of an archive that came from a URL only that, if it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// Upload time, as the index gave it.

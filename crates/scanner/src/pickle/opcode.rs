@@ -229,12 +229,17 @@ fn line<'a>(rest: &'a [u8], op: impl FnOnce(&'a [u8]) -> Option<Op<'a>>) -> Deco
 
 fn memo_line(rest: &[u8], op: impl FnOnce(u64) -> Op<'static>) -> Decoded<'_> {
     match line(rest, |text| std::str::from_utf8(text).ok()?.trim().parse().ok().map(op)) {
-        Decoded::LongLine if rest[..MAX_KEPT].iter().all(u8::is_ascii_digit) => {
+        Decoded::LongLine if rest.iter().take(MAX_KEPT).all(|&byte| may_be_number(byte)) => {
             Decoded::Limit("a memo key of more than 4096 digits")
         }
         Decoded::LongLine => Decoded::Bad("a memo key that is no number"),
         decoded => decoded,
     }
+}
+
+/// What Python's `int` may take in a number, of base 16 too: anything else ends the pickle there.
+fn may_be_number(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || byte.is_ascii_whitespace() || b"\x0bxXoO_+-".contains(&byte)
 }
 
 fn two_lines<'a>(rest: &'a [u8], op: impl FnOnce(Cow<'a, str>, Cow<'a, str>) -> Op<'a>) -> Decoded<'a> {

@@ -148,13 +148,7 @@ impl Pass<'_> {
             return Ok(lost(LostReason::Limit, format!("it is larger than the {most} bytes that are analysed")));
         }
         secrets::scan(&held, 1, file, &mut self.found);
-        Ok(match analyse(&held, file, &mut self.found) {
-            // A template of a project: no import can name this path, and no interpreter reads it before it is filled in.
-            CoverageClass::Lost { reason: LostReason::Unparsable, .. } if file.path.contains("{{") => {
-                CoverageClass::Opaque { kind: OpaqueKind::OtherSource }
-            }
-            class => class,
-        })
+        Ok(analyse(&held, file, &mut self.found))
     }
 
     /// A file that asks for Python in its first line, under another name. Cython's and templates do so, too, and do not parse.

@@ -94,3 +94,12 @@ fn the_search_for_later_pickles_does_not_run_wild() {
     let limits = Limits { opcodes: 1_000_000, ..LIMITS };
     assert!(over(&limits, &bytes));
 }
+
+#[test]
+fn a_long_memo_key_is_a_limit_if_python_might_read_it_and_no_pickle_otherwise() {
+    let keyed = |key: String| [&b"\x80\x02Np"[..], key.as_bytes(), b"\n."].concat();
+    for key in ["1".repeat(5000), format!("{}1", " ".repeat(5000)), format!("0x{}1", "0_".repeat(2500))] {
+        assert!(over(&LIMITS, &keyed(key)));
+    }
+    assert!(!over(&LIMITS, &keyed("erspective-viewer, ".repeat(300))));
+}
