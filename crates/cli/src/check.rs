@@ -8,16 +8,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use gate_core::SCHEMA_VERSION;
 use gate_core::advisory::AdvisoryDb;
-use gate_core::decision::{Consulted, Decision, Weighed};
+use gate_core::decision::{Consulted, Decision};
 use gate_core::digest::Sha256;
-use gate_core::finding::Category;
 use gate_core::outcome::CheckDocument;
 use gate_core::policy::Policy;
 use gate_core::ports::{Clock, Outbox as _, Scanner as _};
 use gate_core::request::{self, Row};
 use gate_core::source::Source;
 use gate_fetcher::{Http, HttpDownloader, HttpLimits, IndexUrl, SimpleIndex, ThisMachine, find_index};
-use gate_notifier::{DirectoryOutbox, RowView, RunView, digest, page};
+use gate_notifier::{DirectoryOutbox, RowView, RunView, digest, fixed_version, page};
 use gate_publisher::directory::DirectoryRepository;
 use gate_scan_poller::Patience;
 use gate_scanner::worker::{BuiltIn, Worker, WorkerLimits};
@@ -27,7 +26,7 @@ use crate::args;
 use crate::pipeline::{Gate, RowEnd};
 use crate::progress::{Mode, Progress};
 use crate::store::DirectoryStore;
-use crate::{advisories, table};
+use crate::table;
 
 /// How the built-in scanner is waited for: it is near, so it is asked often; it gives up by itself long before the end.
 pub(crate) const PATIENCE: Patience =
@@ -51,7 +50,7 @@ pub(crate) fn rules(rules: &args::Rules) -> Result<(Policy, Option<AdvisoryDb>)>
         None => Policy::built_in()?,
         Some(path) => policy(path)?,
     };
-    let advisories = rules.advisories.as_deref().map(advisories::load).transpose()?;
+    let advisories = rules.advisories.as_deref().map(gate_advisories::load).transpose()?;
     Ok((policy, advisories))
 }
 
@@ -148,6 +147,7 @@ async fn tell(
         policy,
         generated_at: now,
         report_at: &std::path::absolute(&page)?.display().to_string(),
+        unreadable: None,
         index_url: Some(&format!("http://127.0.0.1:{}/simple/", args::PORT)),
     };
     replace(&page, page::render(&run).as_bytes())?;
@@ -173,14 +173,9 @@ fn view<'a>(end: &'a RowEnd, advisories: Option<&AdvisoryDb>) -> RowView<'a> {
         reports: end.reports.iter().map(|(filename, report)| (filename.as_str(), report)).collect(),
         rows_to_add: end.rows_to_add.clone(),
         fixed_version: end.decision.as_ref().and_then(|decision| fixed_version(decision, advisories?)),
+        again_at: None,
+        abridged: false,
     }
-}
-
-/// What to ask for instead of a version that has advisories.
-fn fixed_version(decision: &Decision, advisories: &AdvisoryDb) -> Option<String> {
-    let refused_for_one = |weighed: &Weighed| weighed.refuses && weighed.finding.category == Category::Advisory;
-    let coordinates = decision.coordinates.as_ref().filter(|_| decision.findings.iter().any(refused_for_one))?;
-    advisories.fixed_version(&coordinates.name, &coordinates.version.parse().ok()?).map(|version| version.to_string())
 }
 
 /// Writes a file that every run writes anew; a reader sees the old one or the new one.

@@ -1,6 +1,5 @@
 //! `gate`: Package Gate on one machine. The steps are the libraries' that run on AWS; the ports are local.
 
-mod advisories;
 mod args;
 mod check;
 mod dependencies;

@@ -15,10 +15,11 @@ use gate_core::ports::{
 };
 use gate_core::report::ContentReport;
 use gate_core::request::{Row, Standing, Wanted, standings};
+use gate_core::run::FetchedFile;
 use gate_core::{ledger, message};
 use gate_fetcher::{check_source_host, fetch_row};
 use gate_publisher::directory::DirectoryRepository;
-use gate_publisher::{FileToPublish, Outcome, Ports, ToPublish, publish};
+use gate_publisher::{Outcome, Ports, ToPublish, publish};
 use gate_scan_poller::{Patience, examine};
 
 use crate::dependencies;
@@ -232,7 +233,7 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
                 Verdict::Refused | Verdict::Held => self.withdraw(previous.as_ref(), &mut decision).await?,
                 Verdict::Failed | Verdict::Invalid => {}
             }
-            ledger::keep_decision(self.store, &wanted, &decision).await
+            ledger::keep_decision(self.store, &wanted, &decision).await.map(|_| ())
         };
         if let Err(failure) = settled.await {
             return failed(row, &failure, told);
@@ -272,7 +273,7 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
         let files: Vec<_> = decision
             .files
             .iter()
-            .map(|file| FileToPublish {
+            .map(|file| FetchedFile {
                 filename: file.filename.clone(),
                 sha256: file.sha256,
                 size: file.size,
@@ -284,13 +285,13 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
             records: self.store,
             repository: self.repository,
             clock: self.clock,
-            scanner: &self.scanner.version(),
+            scanners: &[self.scanner.version()],
             advisories: self.advisories,
             policy: self.policy,
         };
         match publish(ToPublish { wanted, files: &files }, &ports).await? {
             Outcome::Published(_) => {}
-            Outcome::Taken(coordinates) => {
+            Outcome::Taken(coordinates, _) => {
                 decision.verdict = Verdict::Invalid;
                 decision.reasons = vec![message::coordinates_taken(&coordinates)];
             }

@@ -1,7 +1,7 @@
 //! Stored reports and decisions: where each lies among the [`Records`], and the rule that nothing stored is ever changed.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::SCHEMA_VERSION;
 use crate::decision::Decision;
@@ -39,6 +39,26 @@ pub async fn report(
     Ok(None)
 }
 
+/// The report of the first scanner, with what the others say of the same artifact; none unless every one of them has reported.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn merged_report(
+    records: &impl Records,
+    artifact: &Sha256,
+    scanners: &[ScannerVersion],
+) -> Result<Option<ContentReport>, Failure> {
+    let mut merged: Option<ContentReport> = None;
+    for scanner in scanners {
+        let Some(report) = report(records, artifact, scanner).await? else { return Ok(None) };
+        merged = Some(match merged {
+            None => report,
+            Some(first) => first.with(report),
+        });
+    }
+    Ok(merged)
+}
+
 /// Keeps a report, unless one is stored already: that one stays, and is given back.
 ///
 /// Nothing stored is changed. A stored report that cannot be read is left where it is, and the new one gets the next key.
@@ -63,12 +83,64 @@ pub async fn keep_report(records: &impl Records, report: &ContentReport) -> Resu
     ))
 }
 
+/// Why there will never be a report of an artifact by a scanner and its rules, if the scanner has said so.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn unscannable(
+    records: &impl Records,
+    artifact: &Sha256,
+    scanner: &ScannerVersion,
+) -> Result<Option<Failure>, Failure> {
+    let found: Option<Unscannable> = get(records, &unscannable_key(artifact, scanner)).await?;
+    let fits =
+        |found: &Unscannable| (found.artifact, &found.scanner) == (*artifact, scanner) && is_about_bytes(found.code);
+    Ok(found.filter(fits).map(|found| Failure::new(found.code, found.message)))
+}
+
+/// Keeps the answer of a scanner that there is nothing to report on: it depends on the bytes and the rules alone, as a report
+/// does. A failure that another try may cure is not kept; says whether it was.
+///
+/// # Errors
+/// When the store cannot be written.
+pub async fn keep_unscannable(
+    records: &impl Records,
+    artifact: &Sha256,
+    scanner: &ScannerVersion,
+    failure: &Failure,
+) -> Result<bool, Failure> {
+    if !is_about_bytes(failure.code) {
+        return Ok(false);
+    }
+    let Failure { code, message } = failure.clone();
+    let document =
+        Unscannable { schema_version: SCHEMA_VERSION, artifact: *artifact, scanner: scanner.clone(), code, message };
+    put(records, &unscannable_key(artifact, scanner), &document).await?;
+    Ok(true)
+}
+
+/// Whether a scanner's failure is an answer that the same bytes will always get.
+fn is_about_bytes(code: FailureCode) -> bool {
+    code == FailureCode::NotAnArchive
+}
+
+/// See [`unscannable`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unscannable {
+    schema_version: u32,
+    artifact: Sha256,
+    scanner: ScannerVersion,
+    code: FailureCode,
+    message: String,
+}
+
 /// The newest decision on a row that can be read, if there is one.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn latest_decision(records: &impl Records, wanted: &Wanted) -> Result<Option<Decision>, Failure> {
-    newest(records, &records.list(&row_prefix(wanted)).await?).await
+    Ok(newest(records, &records.list(&row_prefix(wanted)).await?).await?.map(|(_, decision)| decision))
 }
 
 /// One stored decision; none when the key is free or the record is of another schema.
@@ -80,29 +152,33 @@ pub async fn decision(records: &impl Records, key: &str) -> Result<Option<Decisi
     Ok(decision.filter(|decision| decision.schema_version == SCHEMA_VERSION))
 }
 
-/// Appends a decision, unless the newest one that can be read says the same. The record is written once and never changed.
+/// Appends a decision, unless the newest one that can be read says the same, and gives its key. The record is written once and
+/// never changed.
 ///
 /// # Errors
 /// When the store cannot be read or written.
-pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &Decision) -> Result<(), Failure> {
+pub async fn keep_decision(records: &impl Records, wanted: &Wanted, decision: &Decision) -> Result<String, Failure> {
     let prefix = row_prefix(wanted);
     loop {
         let keys = records.list(&prefix).await?;
-        if newest(records, &keys).await?.is_some_and(|newest| newest.says_the_same_as(decision)) {
-            return Ok(());
+        if let Some((key, newest)) = newest(records, &keys).await?
+            && newest.says_the_same_as(decision)
+        {
+            return Ok(key);
         }
         let number = |key: &String| key.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<u32>().ok();
         let next = keys.iter().filter_map(number).max().map_or(1, |last| last + 1);
-        if put(records, &format!("{prefix}{next:06}.json"), decision).await? == Put::Created {
-            return Ok(());
+        let key = format!("{prefix}{next:06}.json");
+        if put(records, &key, decision).await? == Put::Created {
+            return Ok(key);
         }
     }
 }
 
-async fn newest(records: &impl Records, keys: &[String]) -> Result<Option<Decision>, Failure> {
+async fn newest(records: &impl Records, keys: &[String]) -> Result<Option<(String, Decision)>, Failure> {
     for key in keys.iter().rev() {
         if let Some(decision) = decision(records, key).await? {
-            return Ok(Some(decision));
+            return Ok(Some((key.clone(), decision)));
         }
     }
     Ok(None)
@@ -140,6 +216,11 @@ async fn stored_report(
 fn report_key(artifact: &Sha256, scanner: &ScannerVersion, attempt: u32) -> String {
     let ScannerVersion { name, version, rules } = scanner;
     format!("reports/{artifact}/{SCHEMA_VERSION}-{name}-{version}-{rules}-{attempt}.json")
+}
+
+fn unscannable_key(artifact: &Sha256, scanner: &ScannerVersion) -> String {
+    let ScannerVersion { name, version, rules } = scanner;
+    format!("reports/{artifact}/{SCHEMA_VERSION}-{name}-{version}-{rules}-unscannable.json")
 }
 
 /// All decisions on one request: the same name from the same source, whatever line it stands on.
@@ -253,6 +334,28 @@ mod tests {
         keep_decision(&records, &wanted(), &decision).await.unwrap();
         assert!(records.get(&format!("{prefix}000003.json")).await.unwrap().is_some());
         assert_eq!(latest_decision(&records, &wanted()).await, Ok(Some(decision)));
+    }
+
+    #[tokio::test]
+    async fn that_there_is_nothing_to_report_on_is_kept_for_these_bytes_and_rules() {
+        let records = MemoryRecords::default();
+        let (artifact, scanner) = (Sha256::of(b"x"), testing::scanner());
+        assert_eq!(unscannable(&records, &artifact, &scanner).await, Ok(None));
+        for code in FailureCode::ALL {
+            let records = MemoryRecords::default();
+            let kept = keep_unscannable(&records, &artifact, &scanner, &Failure::new(code, "why")).await.unwrap();
+            assert_eq!(kept, code == FailureCode::NotAnArchive, "{code:?}: another try may end in a report");
+            assert_eq!(records.list("reports/").await.unwrap().is_empty(), !kept);
+        }
+        let failure = Failure::new(FailureCode::NotAnArchive, "it is a PDF");
+        for _ in 0..2 {
+            assert_eq!(keep_unscannable(&records, &artifact, &scanner, &failure).await, Ok(true));
+        }
+        assert_eq!(unscannable(&records, &artifact, &scanner).await, Ok(Some(failure)));
+        assert_eq!(report(&records, &artifact, &scanner).await, Ok(None), "it is no report");
+        let other_rules = ScannerVersion { rules: "others".to_owned(), ..scanner.clone() };
+        assert_eq!(unscannable(&records, &artifact, &other_rules).await, Ok(None));
+        assert_eq!(unscannable(&records, &Sha256::of(b"y"), &scanner).await, Ok(None));
     }
 
     #[tokio::test]

@@ -19,9 +19,12 @@ pub mod policy;
 pub mod ports;
 pub mod report;
 pub mod request;
+pub mod route;
+pub mod run;
 pub mod severity;
 pub mod sniff;
 pub mod source;
+pub mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;

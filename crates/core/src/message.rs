@@ -32,6 +32,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("yanked", "held, where the policy says so: the author has withdrawn the release"),
     ("cool-down", "held: the release is younger than the policy's cool-down"),
     ("dependency-url", "held: an installer would fetch a dependency from a URL, past the approved packages"),
+    ("over-function-limit", "held: within the policy's limits, but more than the gate's functions can take"),
     ("more", "as many further reasons as it says"),
     ("coordinates-taken", "invalid: other bytes are published under this name and version"),
     ("conflict", "invalid: other rows ask for the same package from elsewhere"),
@@ -165,11 +166,14 @@ pub fn yanked(filename: &str, why: &str) -> Reason {
     Reason::new("yanked", &format!("the author has withdrawn {filename}{why}; ask for another version"))
 }
 
+/// The code of [`cool_down`].
+pub const COOL_DOWN: &str = "cool-down";
+
 /// A release that is too young.
 #[must_use]
 pub fn cool_down(filename: &str, until: Timestamp) -> Reason {
     Reason::new(
-        "cool-down",
+        COOL_DOWN,
         &format!("{filename} is younger than the policy's cool-down, which ends at {until}; ask again then"),
     )
 }
@@ -233,6 +237,33 @@ pub fn conflict(name: &str, lines: &[u64]) -> Reason {
         &format!(
             "the request asks for '{name}' from more than one source or with more than one sha256 (see line {}); keep one of the rows",
             lines.join(", ")
+        ),
+    )
+}
+
+/// The code of [`file_over_function_limit`] and [`set_over_function_limit`].
+pub const OVER_FUNCTION_LIMIT: &str = "over-function-limit";
+
+/// A file that the policy allows and that is larger than the gate's functions can take; `most` is a size with its unit.
+#[must_use]
+pub fn file_over_function_limit(file: &str, most: &str) -> Reason {
+    Reason::new(
+        OVER_FUNCTION_LIMIT,
+        &format!(
+            "could not be checked: {file} is larger than {most}, the most that the gate's functions can take; the operator \
+             may check it with 'gate check', or raise MaxArtifactBytes"
+        ),
+    )
+}
+
+/// A set of more files than one version of a package may have where the gate publishes.
+#[must_use]
+pub fn set_over_function_limit(files: usize, most: usize) -> Reason {
+    Reason::new(
+        OVER_FUNCTION_LIMIT,
+        &format!(
+            "the release has {files} files for the policy's targets, and the gate can publish at most {most} of one \
+             version; pin one file by its sha256, or ask the operator for fewer targets"
         ),
     )
 }

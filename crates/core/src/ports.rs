@@ -7,6 +7,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use url::Url;
 
 use crate::coordinates::{Coordinates, PackageName};
@@ -14,6 +15,7 @@ use crate::digest::Sha256;
 use crate::evidence::{Evidence, IndexFile};
 use crate::failure::Failure;
 use crate::report::{ContentReport, ScannerVersion};
+use crate::step::StepError;
 
 /// The time, so that expiry and cool-down can be tested.
 pub trait Clock: Send + Sync {
@@ -198,4 +200,57 @@ pub struct Mail {
     pub subject: String,
     /// UTF-8 under 256 KiB (the limit of SNS).
     pub body: String,
+}
+
+/// Secrets by name. What is cached is cached for minutes, so that a rotation needs no deployment.
+pub trait Secrets: Send + Sync {
+    /// The secret in use. `fresh` asks the store even if a value is cached: for a caller whose peer has just refused it.
+    fn current(&self, name: &str, fresh: bool) -> impl Future<Output = Result<SecretString, StepError>> + Send;
+    /// The secret that was in use before the last rotation, if there is one.
+    fn previous(&self, name: &str) -> impl Future<Output = Result<Option<SecretString>, StepError>> + Send;
+}
+
+/// Named executions of one state machine.
+pub trait Executions: Send + Sync {
+    /// Starts one, unless its name is taken: that is a success, since the name says what it does.
+    fn start(&self, name: &str, input: &str) -> impl Future<Output = Result<Started, StepError>> + Send;
+    /// Where the execution of this name is; none when there never was one.
+    fn status(&self, name: &str) -> impl Future<Output = Result<Option<ExecutionStatus>, StepError>> + Send;
+}
+
+/// What became of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It runs.
+    Now,
+    /// One of this name runs or has run.
+    Before,
+}
+
+/// Where an execution is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutionStatus {
+    /// Under way.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Failed, timed out or aborted.
+    Unfinished,
+}
+
+/// Who gets mails.
+pub trait Subscriptions: Send + Sync {
+    /// Makes sure that an address is subscribed to the mails that are addressed to it, and says whether they reach it.
+    fn ensure(&self, address: &str) -> impl Future<Output = Result<Subscription, StepError>> + Send;
+}
+
+/// Whether mails reach an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// They do.
+    Confirmed,
+    /// The owner of the address has not yet followed the link in the mail that asks for it.
+    Pending,
+    /// No further address can be subscribed.
+    Full,
 }

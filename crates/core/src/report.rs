@@ -1,9 +1,11 @@
 //! The content report: what one scanner found in one artifact. It depends on the bytes alone and is kept by their digest.
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::{CoverageClass, CoverageCounts, FileCoverage};
+use crate::coverage::{CoverageClass, CoverageCounts, FileCoverage, LostReason};
 use crate::digest::Sha256;
 use crate::finding::Finding;
 
@@ -37,6 +39,36 @@ impl ContentReport {
     #[must_use]
     pub fn counts(&self) -> CoverageCounts {
         CoverageCounts::of(&self.coverage)
+    }
+
+    /// This report, and what another scanner says of the same bytes: its findings, its name among the analyzers, and the
+    /// files that it lost. The rest is this scanner's word.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.findings.extend(other.findings);
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        self.coverage
+            .extend(other.coverage.into_iter().filter(|file| matches!(file.class, CoverageClass::Lost { .. })));
+        self.analyzers.extend(other.analyzers);
+        self.analyzers.push(other.scanner.name);
+        self
+    }
+
+    /// Whether it may owe a lost file to a machine that was busy, so that another scan may do better.
+    #[must_use]
+    pub fn lost_an_analyzer(&self) -> bool {
+        self.lost().any(|file| matches!(file.class, CoverageClass::Lost { reason: LostReason::AnalyzerDied, .. }))
+    }
+
+    /// Whether it looked at more files of the same bytes than another; at as many, whether it lost fewer. A scan that gave up
+    /// early lists a single lost one.
+    #[must_use]
+    pub fn is_more_complete_than(&self, other: &Self) -> bool {
+        let completeness = |report: &Self| {
+            let lost = report.lost().count();
+            (report.coverage.len() - lost, Reverse(lost))
+        };
+        completeness(self) > completeness(other)
     }
 
     /// The files that should have been checked and were not.

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use packageurl::PackageUrl;
 use pep440_rs::Version;
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::coordinates::{PackageName, normalize};
 
-/// A checked `source` cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A checked `source` cell; stored as its text, and checked again when it is read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// An archive on the web.
     Url(Url),
@@ -75,6 +77,20 @@ impl FromStr for Source {
         } else {
             parse_url(text)
         }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = BadSource;
+
+    fn try_from(text: String) -> Result<Self, BadSource> {
+        text.parse()
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streaming an archive into quarantine, hashed on the way.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use gate_core::digest::Sha256;
@@ -17,12 +17,40 @@ use crate::http::{Answer, Http};
 use crate::retry::Trouble;
 use crate::words;
 
+/// The most bytes of one file that can be taken here, whatever the policy allows. It remembers a file that had more.
+#[derive(Debug)]
+pub struct Ceiling {
+    bytes: u64,
+    passed_by: OnceLock<String>,
+}
+
+impl Ceiling {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        Self { bytes, passed_by: OnceLock::new() }
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The first file that was larger, in words for a person that are not escaped yet.
+    #[must_use]
+    pub fn passed_by(&self) -> Option<&str> {
+        self.passed_by.get().map(String::as_str)
+    }
+}
+
 /// Fetches for one request: its files share one budget of bytes.
 #[derive(Debug)]
 pub struct HttpDownloader<Q> {
     http: Arc<Http>,
     quarantine: Arc<Q>,
     file_bytes: u64,
+    ceiling: Option<Arc<Ceiling>>,
     request_bytes: u64,
     spent: AtomicU64,
 }
@@ -34,9 +62,17 @@ impl<Q: Quarantine> HttpDownloader<Q> {
             http,
             quarantine,
             file_bytes: limits.file_bytes,
+            ceiling: None,
             request_bytes: limits.request_bytes,
             spent: AtomicU64::new(0),
         }
+    }
+
+    /// The same, below a ceiling: a larger file is [`TooLarge`](gate_core::failure::FailureCode::TooLarge) and remembered
+    /// there, unless it is known to be beyond the policy's limit as well.
+    #[must_use]
+    pub fn below(self, ceiling: Arc<Ceiling>) -> Self {
+        Self { ceiling: Some(ceiling), ..self }
     }
 
     async fn attempt(
@@ -93,7 +129,16 @@ impl<Q: Quarantine> HttpDownloader<Q> {
     }
 
     fn check_size(&self, url: &Url, size: u64) -> Result<(), Failure> {
-        if size > self.file_bytes { Err(words::file_too_large(url, self.file_bytes)) } else { Ok(()) }
+        if size > self.file_bytes {
+            return Err(words::file_too_large(url, self.file_bytes));
+        }
+        match self.ceiling.as_deref().filter(|ceiling| size > ceiling.bytes) {
+            None => Ok(()),
+            Some(ceiling) => {
+                ceiling.passed_by.get_or_init(|| words::file_at(url));
+                Err(words::file_over_ceiling(url, ceiling.bytes))
+            }
+        }
     }
 }
 

@@ -59,6 +59,12 @@ impl IndexUrl {
         &self.base
     }
 
+    /// Whether it was given with a user name or a password.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// The page of a project, its name normalised.
     #[must_use]
     pub fn project(&self, name: &PackageName) -> Url {

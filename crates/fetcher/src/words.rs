@@ -163,6 +163,26 @@ pub(crate) fn file_too_large(url: &Url, cap: u64) -> Failure {
     )
 }
 
+/// A file as a message names it: by its host, since the path may hold a token.
+pub(crate) fn file_at(url: &Url) -> String {
+    format!("the file at {}", host(url))
+}
+
+pub(crate) fn file_over_ceiling(url: &Url, bytes: u64) -> Failure {
+    Failure::new(
+        FailureCode::TooLarge,
+        format!("{} is larger than {}, the most that can be taken here", file_at(url), size(bytes)),
+    )
+}
+
+/// A row whose set did not arrive in the time that the function has.
+pub(crate) fn out_of_time(time: Duration) -> Failure {
+    Failure::new(
+        FailureCode::TooSlow,
+        format!("the files of this row did not arrive within {}; try again later", duration(time)),
+    )
+}
+
 pub(crate) fn request_too_large(url: &Url, cap: u64) -> Failure {
     Failure::new(
         FailureCode::TooLarge,
@@ -179,6 +199,13 @@ pub(crate) fn page_too_large(url: &Url, cap: u64) -> Failure {
     Failure::new(
         FailureCode::TooLarge,
         format!("the index page at {} is larger than {}; check the index URL", host(url), size(cap)),
+    )
+}
+
+pub(crate) fn export_too_large(url: &Url, cap: u64) -> Failure {
+    Failure::new(
+        FailureCode::TooLarge,
+        format!("the advisories at {} are larger than {}; check the address", host(url), size(cap)),
     )
 }
 

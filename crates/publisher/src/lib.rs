@@ -2,9 +2,13 @@
 
 pub mod directory;
 pub mod media;
+mod row;
+#[cfg(test)]
+mod row_tests;
 pub mod simple;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub use step::{FileToPublish, Outcome, Ports, ToPublish, publish};
+pub use row::publish_row;
+pub use step::{Outcome, Ports, ToPublish, publish};

@@ -3,8 +3,6 @@
 use gate_core::advisory::AdvisoryDb;
 use gate_core::coordinates::Coordinates;
 use gate_core::decision::{Case, Decision, Examined, decide};
-use gate_core::digest::Sha256;
-use gate_core::evidence::Evidence;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::ledger;
 use gate_core::outcome::Verdict;
@@ -12,6 +10,7 @@ use gate_core::policy::Policy;
 use gate_core::ports::{Begin, Clock, PackageRepository, PublishedFile, Quarantine, Records};
 use gate_core::report::ScannerVersion;
 use gate_core::request::Wanted;
+use gate_core::run::FetchedFile;
 
 /// A set that somebody says is approved.
 #[derive(Clone, Copy, Debug)]
@@ -19,20 +18,7 @@ pub struct ToPublish<'a> {
     /// The row.
     pub wanted: &'a Wanted,
     /// The whole set, in the order of the file names.
-    pub files: &'a [FileToPublish],
-}
-
-/// One file of the set, by digest.
-#[derive(Clone, Debug)]
-pub struct FileToPublish {
-    /// What users download it as.
-    pub filename: String,
-    /// Names the artifact in quarantine and its report.
-    pub sha256: Sha256,
-    /// In bytes.
-    pub size: u64,
-    /// What the index said.
-    pub evidence: Evidence,
+    pub files: &'a [FetchedFile],
 }
 
 /// Where the step looks, and where it publishes.
@@ -46,8 +32,8 @@ pub struct Ports<'a, Q, R, P, C> {
     pub repository: &'a P,
     /// The time.
     pub clock: &'a C,
-    /// Whose reports count.
-    pub scanner: &'a ScannerVersion,
+    /// Whose reports are needed: the built-in scanner first.
+    pub scanners: &'a [ScannerVersion],
     /// The advisories, if there are any.
     pub advisories: Option<&'a AdvisoryDb>,
     /// The policy.
@@ -58,9 +44,9 @@ pub struct Ports<'a, Q, R, P, C> {
 #[derive(Debug)]
 pub enum Outcome {
     /// Users can install it, now or since before.
-    Published(Coordinates),
+    Published(Box<Decision>),
     /// Other bytes hold the coordinates.
-    Taken(Coordinates),
+    Taken(Coordinates, Box<Decision>),
     /// It is not approved, whatever the caller says.
     NotApproved(Box<Decision>),
 }
@@ -79,13 +65,13 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
 ) -> Result<Outcome, Failure> {
     let mut examined = Vec::with_capacity(set.files.len());
     for file in set.files {
-        let report = ledger::report(ports.records, &file.sha256, ports.scanner).await?.ok_or_else(|| {
+        let report = ledger::merged_report(ports.records, &file.sha256, ports.scanners).await?.ok_or_else(|| {
             Failure::new(
                 FailureCode::Storage,
-                format!("there is no report on {} by the scanner in use; scan it again", file.sha256),
+                format!("there is no report on {} by every scanner in use; scan it again", file.sha256),
             )
         })?;
-        let FileToPublish { filename, sha256, size, evidence } = file.clone();
+        let FetchedFile { filename, sha256, size, evidence } = file.clone();
         examined.push(Examined { filename, sha256, size, evidence, report });
     }
     let decision = decide(&Case {
@@ -99,12 +85,12 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
     let (Verdict::Approved, Some(coordinates)) = (decision.verdict, &decision.coordinates) else {
         return Ok(Outcome::NotApproved(Box::new(decision)));
     };
-    let coordinates = coordinates.clone();
+    let (coordinates, decision) = (coordinates.clone(), Box::new(decision));
 
     let files: Vec<_> = examined.into_iter().map(published).collect();
     let mut publication = match ports.repository.begin(&coordinates, &files).await? {
-        Begin::Published => return Ok(Outcome::Published(coordinates)),
-        Begin::Taken => return Ok(Outcome::Taken(coordinates)),
+        Begin::Published => return Ok(Outcome::Published(decision)),
+        Begin::Taken => return Ok(Outcome::Taken(coordinates, decision)),
         Begin::Reserved(publication) => publication,
     };
     for file in &files {
@@ -118,7 +104,7 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
         }
     }
     ports.repository.commit(publication).await?;
-    Ok(Outcome::Published(coordinates))
+    Ok(Outcome::Published(decision))
 }
 
 /// The file as users see it; what the index did not say of it, its own metadata may.

@@ -7,13 +7,14 @@ use gate_core::ledger;
 use gate_core::policy::Policy;
 use gate_core::ports::{Begin, PackageRepository, PublishedFile, Quarantine as _};
 use gate_core::request::{self, Wanted};
+use gate_core::run::FetchedFile;
 use gate_core::severity::Severity;
 use gate_core::testing::{self, FixedClock, MemoryQuarantine, MemoryRecords};
 use tempfile::TempDir;
 
 use crate::directory::DirectoryRepository;
 use crate::simple::{Project, asset_html, assets_html, link};
-use crate::{FileToPublish, Outcome, Ports, ToPublish, publish};
+use crate::{Outcome, Ports, ToPublish, publish};
 
 const WHEEL: &str = "example-1.0-py3-none-any.whl";
 
@@ -24,7 +25,7 @@ struct World {
     records: MemoryRecords,
     policy: Policy,
     wanted: Wanted,
-    files: Vec<FileToPublish>,
+    files: Vec<FetchedFile>,
 }
 
 impl World {
@@ -45,7 +46,7 @@ impl World {
             records,
             policy: Policy::built_in().unwrap(),
             wanted: request::parse(b"example,pkg:pypi/example@1.0").unwrap().remove(0).wanted.unwrap(),
-            files: vec![FileToPublish {
+            files: vec![FetchedFile {
                 filename: wheel.filename,
                 sha256: wheel.sha256,
                 size: wheel.size,
@@ -64,7 +65,7 @@ impl World {
             records: &self.records,
             repository: &self.repository(),
             clock: &FixedClock("2026-11-20T12:00:00Z".parse().unwrap()),
-            scanner: &testing::scanner(),
+            scanners: &[testing::scanner()],
             advisories: None,
             policy: &self.policy,
         };
@@ -153,7 +154,8 @@ async fn half_a_set_is_never_visible() {
 #[tokio::test]
 async fn what_is_withdrawn_is_hidden_and_can_be_approved_again() {
     let world = World::new().await;
-    let Ok(Outcome::Published(coordinates)) = world.publish().await else { panic!("not published") };
+    let coordinates = example();
+    assert!(matches!(world.publish().await, Ok(Outcome::Published(_))));
     for _ in 0..2 {
         world.repository().withdraw(&coordinates, "a new advisory").await.unwrap();
     }

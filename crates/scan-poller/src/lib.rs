@@ -1,11 +1,10 @@
 //! The Scan step: from an artifact to its content report, by way of start, poll and collect.
 
+pub mod row;
 mod turn;
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
-use gate_core::coverage::{CoverageClass, LostReason};
 use gate_core::digest::Sha256;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::ledger;
@@ -51,24 +50,14 @@ pub async fn examine(
         return Ok(report);
     }
     let mut report = scan(scanner, &version, artifact, patience).await?;
-    if lost_an_analyzer(&report) {
+    if report.lost_an_analyzer() {
         let again = scan(scanner, &version, artifact, patience).await?;
-        if completeness(&again) > completeness(&report) {
+        if again.is_more_complete_than(&report) {
             report = again;
         }
     }
     let stored_before = ledger::keep_report(records, &report).await?;
     Ok(stored_before.unwrap_or(report))
-}
-
-fn lost_an_analyzer(report: &ContentReport) -> bool {
-    report.lost().any(|file| matches!(file.class, CoverageClass::Lost { reason: LostReason::AnalyzerDied, .. }))
-}
-
-/// The more files were looked at, the better; a scan that gave up early lists a single lost one.
-fn completeness(report: &ContentReport) -> (usize, Reverse<usize>) {
-    let lost = report.lost().count();
-    (report.coverage.len() - lost, Reverse(lost))
 }
 
 /// One start, the polls, and the collected report.

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gate_core::coverage::FileCoverage;
+use gate_core::coverage::{CoverageClass, FileCoverage, LostReason};
 use gate_core::testing::{self, MemoryRecords};
 
 use super::*;

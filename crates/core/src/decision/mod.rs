@@ -9,7 +9,7 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +237,16 @@ impl Decision {
             && self.reasons == other.reasons
             && self.notes == other.notes
             && files(self) == files(other)
+    }
+
+    /// When time alone may change a held verdict: the end of the policy's cool-down, if that is what holds it.
+    #[must_use]
+    pub fn cools_down_at(&self, policy: &Policy) -> Option<Timestamp> {
+        let cooling =
+            self.verdict == Verdict::Held && self.reasons.iter().any(|reason| reason.code == message::COOL_DOWN);
+        let wait = SignedDuration::from_hours(24 * i64::from(policy.cool_down_days));
+        let uploads = self.files.iter().filter_map(|file| file.evidence.upload_time);
+        uploads.max().filter(|_| cooling)?.checked_add(wait).ok()
     }
 
     /// The set, as an outcome lists it.

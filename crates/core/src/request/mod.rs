@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pep440_rs::Version;
+use serde::{Deserialize, Serialize};
 
 use crate::coordinates::PackageName;
 use crate::digest::Sha256;
@@ -72,7 +73,8 @@ pub struct Row {
 }
 
 /// What a readable row asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// The package.
     pub name: PackageName,

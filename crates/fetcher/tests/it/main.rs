@@ -7,7 +7,9 @@
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
+mod advisories;
 mod answers;
+mod ceiling;
 mod index;
 mod limits;
 mod network;

@@ -56,6 +56,49 @@ impl Default for WorkerLimits {
     }
 }
 
+/// What a machine with little memory keeps for other things than a child's heap and stack: the parent, which reads the child's
+/// answer, and the child's own program.
+const OTHER_BYTES: u64 = 384 << 20;
+
+impl WorkerLimits {
+    /// The same, on a machine with so many bytes of memory in all and nothing else to do: where memory runs out, the kernel
+    /// ends what it likes, the parent included. A child that dies at its own limit costs one file.
+    #[must_use]
+    pub fn within(self, bytes: u64) -> Self {
+        let room = bytes.saturating_sub(OTHER_BYTES);
+        let stack = self.stack.min(room / 3);
+        Self { stack, memory: self.memory.min(room - stack), ..self }
+    }
+}
+
+/// Hides this process from others of the same user (Linux): they can read neither its memory nor its environment. For a parent
+/// that holds credentials. A child is confined by the kernel where it has Landlock; this holds where it has not, too.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn hide_this_process() -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// How far this kernel takes rights from a child besides limiting its memory and time: `full`, `partial` or `none`.
+///
+/// Without them a scan is as sound: no code of a package is run, and nothing that the scanner does needs those rights. They are a
+/// second wall, and whoever runs the gate should know whether it stands.
+#[must_use]
+pub fn confinement() -> &'static str {
+    #[cfg(target_os = "linux")]
+    // A thread of its own, since rights do not come back.
+    return match std::thread::spawn(confine::this_thread).join() {
+        Ok(landlock::RulesetStatus::FullyEnforced) => "full",
+        Ok(landlock::RulesetStatus::PartiallyEnforced) => "partial",
+        Ok(landlock::RulesetStatus::NotEnforced) | Err(_) => "none",
+    };
+    #[cfg(not(target_os = "linux"))]
+    "none"
+}
+
 /// What the parent asks of a child: the child's last argument, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Job {
@@ -74,4 +117,45 @@ enum Answer {
     NotAnArchive(String),
     OtherBytes(Sha256),
     Unreadable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_leave_room_for_the_parent() {
+        let full = WorkerLimits::default();
+        let enough = OTHER_BYTES + full.memory + full.stack;
+        for (bytes, memory, stack) in [
+            (enough + 1, full.memory, full.stack),
+            (enough, full.memory, full.stack),
+            (enough - 1, full.memory, full.stack - 1),
+            (3008 << 20, 1_834_308_950, 917_154_474),
+            (OTHER_BYTES + 3, 2, 1),
+            (OTHER_BYTES, 0, 0),
+            (0, 0, 0),
+            (u64::MAX, full.memory, full.stack),
+        ] {
+            let limits = full.clone().within(bytes);
+            assert_eq!((limits.memory, limits.stack), (memory, stack), "{bytes}");
+            assert!(bytes < OTHER_BYTES || limits.memory + limits.stack + OTHER_BYTES <= bytes);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_can_hide() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+
+        hide_this_process().unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    }
+
+    #[test]
+    fn the_confinement_is_told_and_keeps_nothing_from_this_thread() {
+        assert!(["full", "partial", "none"].contains(&confinement()));
+        assert!(std::fs::File::open("/proc/self/status").is_ok() || !cfg!(target_os = "linux"));
+    }
 }

@@ -64,6 +64,13 @@ impl Worker {
         Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), limits }
     }
 
+    /// The same, with at most so much time for an artifact.
+    #[must_use]
+    pub fn for_at_most(mut self, time: Duration) -> Self {
+        self.limits.artifact = self.limits.artifact.min(time);
+        self
+    }
+
     /// Scans an artifact; blocks until it is done, at most [`WorkerLimits::artifact`].
     ///
     /// # Errors

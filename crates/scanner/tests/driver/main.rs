@@ -3,6 +3,7 @@
 
 mod nested;
 mod report;
+mod step;
 mod worker;
 
 use std::io::Cursor;

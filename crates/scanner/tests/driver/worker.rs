@@ -20,12 +20,12 @@ fn stored(bytes: &[u8]) -> (File, Sha256) {
     (file, Sha256::of(bytes))
 }
 
-fn real(limits: WorkerLimits) -> Worker {
+pub(crate) fn real(limits: WorkerLimits) -> Worker {
     Worker::new(env!("CARGO_BIN_EXE_gate-scan-worker"), Vec::<String>::new(), limits)
 }
 
 /// A child that is a shell script. `at PATH` writes the status as a real one does.
-fn fake(script: &str, limits: WorkerLimits) -> Worker {
+pub(crate) fn fake(script: &str, limits: WorkerLimits) -> Worker {
     let at = r#"at() { printf "\\$1\\0\\0\\0\\0\\0\\0\\0\\0$(printf '%o' ${#2})\\0\\0\\0\\0\\0\\0\\0$2" 1<>/proc/self/fd/2; }"#;
     Worker::new("/bin/sh", ["-c".to_owned(), format!("{at}\n{script}")], limits)
 }
@@ -35,7 +35,7 @@ fn run(worker: &Worker, bytes: &[u8]) -> ContentReport {
     worker.scan(&file, &digest).unwrap()
 }
 
-fn detail(report: &ContentReport, path: &str) -> String {
+pub(crate) fn detail(report: &ContentReport, path: &str) -> String {
     let found = report.coverage.iter().find_map(|file| match &file.class {
         CoverageClass::Lost { detail, .. } if file.path == path => Some(detail.clone()),
         _ => None,

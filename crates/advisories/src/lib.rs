@@ -1,7 +1,7 @@
 //! Reads an OSV export from disk: the zip that is published per ecosystem, or a folder of its documents.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use zip::{CompressionMethod, ZipArchive};
 /// # Errors
 /// Something cannot be read, or a document is no record: the message names it. An export with a hole is not used, because
 /// the missing record may be the one that matters.
-pub(crate) fn load(path: &Path) -> Result<AdvisoryDb> {
+pub fn load(path: &Path) -> Result<AdvisoryDb> {
     let read = if path.is_dir() { load_folder(path) } else { load_zip(path) };
     read.with_context(|| format!("the advisories in {} cannot be used", path.display()))
 }
@@ -27,7 +27,15 @@ fn load_zip(path: &Path) -> Result<AdvisoryDb> {
     let mut file = File::open(path)?;
     let sha256 = digest_of(&mut file)?;
     // The same open file, so that a zip that is put in its place meanwhile is not read under this digest.
-    let mut archive = ZipArchive::new(BufReader::new(file)).context("it is neither a folder nor a zip")?;
+    read_zip(BufReader::new(file), sha256)
+}
+
+/// The records in a zip that is already at hand, and has this digest.
+///
+/// # Errors
+/// As for [`load`].
+pub fn read_zip(zip: impl Read + Seek, sha256: Sha256) -> Result<AdvisoryDb> {
+    let mut archive = ZipArchive::new(zip).context("it is neither a folder nor a zip")?;
     let mut builder = AdvisoryDb::builder();
     let mut inflater = Inflater::new();
     for index in 0..archive.len() {

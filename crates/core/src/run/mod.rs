@@ -1,0 +1,474 @@
+//! What the steps of one run on AWS hand to each other: small documents among the [`Records`], and pointers to them.
+//!
+//! A *run* is one execution of the intake machine: a request at one commit, or the rows of it that are decided again. A state
+//! holds pointers only (Step Functions takes 262,144 bytes), so that a row with 5,000 findings moves like any other. Every
+//! document is written once. Keys:
+//!
+//! | key | document |
+//! |---|---|
+//! | `inbox/REPOSITORY/DIGEST.json` | [`Delivery`], by the digest of what GitHub signed |
+//! | `runs/RUN/run.json` | [`RunDocument`] |
+//! | `runs/RUN/manifest.json` | an array of [`RowItem`], which the Distributed Map reads |
+//! | `runs/RUN/rows/000012.json` | [`RowDocument`], by line |
+//! | `runs/RUN/outcomes/000012-DIGEST.json` | [`OutcomeDocument`], by line and content |
+//! | `runs/RUN/scans/000012-DIGEST.json` | external scans under way, written by scan-poller |
+//! | `runs/RUN/summary.json` | [`CheckDocument`](crate::outcome::CheckDocument): when it exists, the run's digests were sent |
+//! | `fetched/ROW/000001.json` | [`FetchedDocument`], newest last |
+//! | `notices/ROW/000001.json` | [`Notice`], newest last: a new one only when the outcome changed |
+//! | `looks/ROW/000001.json` | [`Look`], newest last: what the row was last decided by. May expire: then it is decided again |
+
+mod ledger;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Decision;
+use crate::digest::Sha256;
+use crate::evidence::Evidence;
+use crate::outcome::{Reason, RowOutcome, Verdict};
+use crate::policy::Policy;
+use crate::report::ScannerVersion;
+use crate::request::Wanted;
+use crate::step::{ErrorName, StepError};
+
+pub use ledger::{
+    Noticed, RETRY_FIRST, RETRY_FOR, RETRY_LONGEST, fetched, keep_document, keep_fetched, keep_look, keep_notice,
+    keep_outcome, latest_look, latest_notice, read, read_json, retry_at,
+};
+pub use state::{MAX_FILES, RowState, Status};
+
+/// The most characters of an execution's name (Step Functions API, `StartExecution`).
+pub const EXECUTION_NAME_CHARS: usize = 80;
+
+/// The name of a run and of its execution: `A-Z a-z 0-9 - _`, at most 70 characters, so that a row's line can follow.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+/// The text is no run id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run id has 1 to 70 characters of A-Z a-z 0-9 - _")]
+pub struct BadRunId;
+
+impl RunId {
+    /// The run of a commit. The attempt is 1, and grows only when the reconciler or a person restarts a run that did not
+    /// finish: so the same push, delivered twice, has the same name.
+    #[must_use]
+    pub fn of_commit(repository: u64, reference: &str, commit: &str, attempt: u32) -> Self {
+        let commit: String = commit.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+        Self(format!("{repository}-{}-{commit}-{attempt}", reference_digest(reference)))
+    }
+
+    /// The run that decides rows again; `why` is a digest of the rows and of what they are decided by, so that the same change
+    /// has the same name.
+    #[must_use]
+    pub fn of_change(repository: u64, reference: &str, why: &Sha256) -> Self {
+        Self(format!("{repository}-{}-again-{}", reference_digest(reference), why.short()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the row execution of one line.
+    #[must_use]
+    pub fn execution(&self, line: u64) -> String {
+        format!("{}-{line:06}", self.0)
+    }
+
+    /// The key of the run's own document.
+    #[must_use]
+    pub fn document_key(&self) -> String {
+        format!("runs/{}/run.json", self.0)
+    }
+
+    /// The key of the manifest.
+    #[must_use]
+    pub fn manifest_key(&self) -> String {
+        format!("runs/{}/manifest.json", self.0)
+    }
+
+    /// The key of the summary.
+    #[must_use]
+    pub fn summary_key(&self) -> String {
+        format!("runs/{}/summary.json", self.0)
+    }
+
+    /// The key of the page that people read.
+    #[must_use]
+    pub fn report_key(&self) -> String {
+        format!("runs/{}/report.html", self.0)
+    }
+
+    /// The key of a row's document.
+    #[must_use]
+    pub fn row_key(&self, line: u64) -> String {
+        format!("runs/{}/rows/{line:06}.json", self.0)
+    }
+}
+
+fn reference_digest(reference: &str) -> String {
+    Sha256::of(reference.as_bytes()).to_string()[..8].to_owned()
+}
+
+impl TryFrom<String> for RunId {
+    type Error = BadRunId;
+
+    fn try_from(text: String) -> Result<Self, BadRunId> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if (1..=70).contains(&text.len()) && text.chars().all(allowed) { Ok(Self(text)) } else { Err(BadRunId) }
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.0
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A verified push, as the webhook stores it and as the reconciler makes one for a push that never arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// GitHub's number of the repository: names change hands.
+    pub repository: u64,
+    /// `owner/name`, for links and for GraphQL.
+    pub full_name: String,
+    /// `refs/heads/main`.
+    pub reference: String,
+    /// The commit: 40 or 64 hexadecimal digits.
+    pub commit: String,
+    /// For tracing alone: it is not signed. None when the reconciler made this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
+    /// When.
+    pub received_at: Timestamp,
+}
+
+impl Delivery {
+    /// The digest of what makes two deliveries one push: repository, ref and commit, all signed.
+    #[must_use]
+    pub fn digest(repository: u64, reference: &str, commit: &str) -> Sha256 {
+        Sha256::of(format!("{repository}|{reference}|{commit}").as_bytes())
+    }
+
+    /// Where it is stored: the same push has one key, whatever its delivery id.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("inbox/{}/{}.json", self.repository, Self::digest(self.repository, &self.reference, &self.commit))
+    }
+}
+
+/// Why a run exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// A push: rows that are new or changed.
+    Push,
+    /// Something changed that verdicts depend on: rows that are not approved.
+    Again,
+}
+
+/// The head of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunDocument {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Its own name.
+    pub run: RunId,
+    /// Why it exists.
+    pub kind: RunKind,
+    /// GitHub's number of the repository.
+    pub repository: u64,
+    /// `owner/name`.
+    pub full_name: String,
+    /// `refs/heads/main`.
+    pub reference: String,
+    /// The commit.
+    pub commit: String,
+    /// Git's id of the file at that commit; none when the commit has no such file.
+    pub blob: Option<String>,
+    /// When it was read.
+    pub read_at: Timestamp,
+    /// Why no row of the file can be read, if so: a sentence for people.
+    pub unreadable: Option<Reason>,
+    /// The lines that are part of this run, in order: those of the manifest, and those that ended while they were read.
+    pub lines: Vec<u64>,
+    /// Lines that ask for the same as an earlier one, and that one.
+    pub same_as: Vec<(u64, u64)>,
+}
+
+/// One row of the manifest: the input of one item of the Distributed Map. At most 300 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowItem {
+    /// The name of the row's execution.
+    pub execution: String,
+    /// The state that it starts in.
+    pub state: RowState,
+}
+
+/// A row of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowDocument {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The run.
+    pub run: RunId,
+    /// The line of the file that the row begins on, 1-based.
+    pub line: u64,
+    /// See [`RowKey`].
+    pub key: RowKey,
+    /// The `name` cell, escaped for showing.
+    pub name: String,
+    /// The `source` cell, escaped for showing.
+    pub source: String,
+    /// What it asks for; none when it cannot be read or may not be asked for.
+    pub wanted: Option<Wanted>,
+    /// The addresses that are told, already within the allowed domains; empty means the default subscription.
+    pub told: BTreeSet<String>,
+}
+
+/// What makes two rows the same request through all commits: name, source and pin. Line and requester do not matter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowKey(Sha256);
+
+impl RowKey {
+    /// Of a row that can be read.
+    #[must_use]
+    pub fn of(wanted: &Wanted) -> Self {
+        let pin = wanted.sha256.map(|sha256| sha256.to_string()).unwrap_or_default();
+        Self(Sha256::of(format!("{}\n{}\n{pin}", wanted.name.normalized(), wanted.source.key()).as_bytes()))
+    }
+
+    /// Of a row that cannot: its cells as they are shown.
+    #[must_use]
+    pub fn unreadable(name: &str, source: &str) -> Self {
+        Self(Sha256::of(format!("unreadable\n{name}\n{source}").as_bytes()))
+    }
+}
+
+impl std::fmt::Display for RowKey {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.to_string()[..32])
+    }
+}
+
+/// What Fetch led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchedDocument {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The whole set, sorted by file name.
+    pub files: Vec<FetchedFile>,
+    /// What a reader of the verdict should know.
+    pub notes: Vec<Reason>,
+}
+
+/// One file of the set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchedFile {
+    /// What users would download it as.
+    pub filename: String,
+    /// Of its bytes.
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+    /// What the index said.
+    pub evidence: Evidence,
+}
+
+/// All that a verdict depends on besides the row's own bytes; when it changes, rows that are not approved are decided again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Of the policy.
+    pub policy: Sha256,
+    /// Of the advisory export, if there is one.
+    pub advisories: Option<Sha256>,
+    /// Name, version and rules of each scanner, the built-in one first. Empty when only the policy counted.
+    pub scanners: Vec<String>,
+}
+
+impl Inputs {
+    /// What a row depends on that ended before anything was scanned: the policy's limits, hosts and targets.
+    #[must_use]
+    pub fn of_policy(policy: &Policy) -> Self {
+        Self { policy: policy.sha256, advisories: None, scanners: Vec::new() }
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn of(policy: &Policy, advisories: Option<Sha256>, scanners: &[ScannerVersion]) -> Self {
+        let name = |scanner: &ScannerVersion| format!("{}-{}-{}", scanner.name, scanner.version, scanner.rules);
+        Self { policy: policy.sha256, advisories, scanners: scanners.iter().map(name).collect() }
+    }
+}
+
+/// The input of the intake machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    /// The name of the run and of its execution.
+    pub run: RunId,
+    /// Which rows are wanted.
+    pub kind: RunKind,
+    /// The key of the [`Delivery`] that names repository, ref and commit.
+    pub delivery: String,
+}
+
+/// When a row was last decided, and by what. The reconciler goes by the newest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The run.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// What it was decided by; none when it ended before that.
+    pub inputs: Option<Inputs>,
+    /// When time alone may change the outcome.
+    pub again_at: Option<Timestamp>,
+}
+
+impl Look {
+    /// Whether something that the verdict depends on has changed since, or its time has come.
+    #[must_use]
+    pub fn is_stale(&self, inputs: &Inputs, now: Timestamp) -> bool {
+        let changed = |decided_by: &Inputs| {
+            decided_by.policy != inputs.policy || (!decided_by.scanners.is_empty() && decided_by != inputs)
+        };
+        self.inputs.as_ref().is_some_and(changed) || self.again_at.is_some_and(|again_at| again_at <= now)
+    }
+}
+
+/// How a row ended in one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomeDocument {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// As people read it.
+    pub outcome: RowOutcome,
+    /// The key of the decision, if there was anything to decide on.
+    pub decision: Option<String>,
+    /// What it was decided by; none when it ended before that.
+    pub inputs: Option<Inputs>,
+    /// When time alone may change it: a retryable failure, or the end of a cool-down.
+    pub again_at: Option<Timestamp>,
+}
+
+impl OutcomeDocument {
+    /// A row that ended before there was anything to decide on.
+    #[must_use]
+    pub fn of_reason(row: &RowDocument, verdict: Verdict, reason: Reason, again_at: Option<Timestamp>) -> Self {
+        Self {
+            schema_version: crate::SCHEMA_VERSION,
+            outcome: row.outcome(verdict, vec![reason]),
+            decision: None,
+            inputs: None,
+            again_at,
+        }
+    }
+
+    /// A row that was decided on; `key` is the decision's.
+    #[must_use]
+    pub fn of_decision(row: &RowDocument, decision: &Decision, key: String, policy: &Policy, inputs: Inputs) -> Self {
+        let reasons = decision.reasons.iter().chain(&decision.notes).cloned().collect();
+        let outcome = RowOutcome {
+            coordinates: decision.coordinates.as_ref().map(ToString::to_string),
+            artifacts: decision.artifacts(),
+            ..row.outcome(decision.verdict, reasons)
+        };
+        Self {
+            schema_version: crate::SCHEMA_VERSION,
+            outcome,
+            decision: Some(key),
+            inputs: Some(inputs),
+            again_at: decision.cools_down_at(policy),
+        }
+    }
+}
+
+impl RowDocument {
+    /// An outcome without a set.
+    #[must_use]
+    pub fn outcome(&self, verdict: Verdict, reasons: Vec<Reason>) -> RowOutcome {
+        RowOutcome {
+            line: self.line,
+            name: self.name.clone(),
+            source: self.source.clone(),
+            coordinates: None,
+            verdict,
+            reasons,
+            artifacts: Vec::new(),
+        }
+    }
+
+    /// What the row asks for.
+    ///
+    /// # Errors
+    /// [`ErrorName::Corrupt`]: a row that cannot be read has no execution.
+    pub fn wanted(&self) -> Result<&Wanted, StepError> {
+        let missing =
+            || StepError::new(ErrorName::Corrupt, format!("line {} of {} asks for nothing", self.line, self.run));
+        self.wanted.as_ref().ok_or_else(missing)
+    }
+}
+
+/// A ledger record, once per row and outcome. Who is to hear of it hears of it in the digest of `run`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The run in which the row ended so for the first time.
+    pub run: RunId,
+    /// The line in that run.
+    pub line: u64,
+    /// How it ended.
+    pub ended: OutcomeDocument,
+    /// When it ended so for the first time.
+    pub at: Timestamp,
+}
+
+impl Notice {
+    /// Whether a requester would learn nothing new from another outcome of the same row.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &OutcomeDocument) -> bool {
+        let (ours, theirs) = (&self.ended.outcome, &other.outcome);
+        let codes = |outcome: &RowOutcome| -> Vec<String> {
+            outcome.reasons.iter().map(|reason| reason.code.clone()).collect()
+        };
+        let digests = |outcome: &RowOutcome| -> Vec<Sha256> {
+            outcome.artifacts.iter().map(|artifact| artifact.sha256).collect()
+        };
+        ours.verdict == theirs.verdict
+            && ours.coordinates == theirs.coordinates
+            && digests(ours) == digests(theirs)
+            && (ours.verdict == Verdict::Failed || codes(ours) == codes(theirs))
+    }
+}
