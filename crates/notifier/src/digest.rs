@@ -50,6 +50,25 @@ pub fn digests(run: &RunView<'_>, told: &[(usize, BTreeSet<String>)]) -> Vec<Mai
     mails
 }
 
+/// A mail for somebody whom mails do not reach yet, as one to the default address: `lines` come before the body and say for
+/// whom it is.
+#[must_use]
+pub fn forwarded(mail: Mail, lines: &str, report_at: &str) -> Mail {
+    Mail { to: None, subject: mail.subject, body: cut(format!("{lines}\n\n{}", mail.body), BODY_BYTES, report_at) }
+}
+
+/// The mail that says that no row of a request can be read; `request` says which request.
+#[must_use]
+pub fn unreadable(request: &str, reason: &Reason, report_at: &str) -> Mail {
+    let body = format!(
+        "Package Gate cannot read the request: {}.\n\n  Why: {}\n  What to do: Correct the file and push it again. Until then nothing new of it is looked at; what was decided before stays as it is.\n\nThe whole report: {}\n",
+        defanged(&plain::shown(request, REASON_CHARS)),
+        defanged(&plain::shown(&reason.message, REASON_CHARS)),
+        plain::shown(report_at, 400),
+    );
+    Mail { to: None, subject: "Package Gate: the request cannot be read".to_owned(), body }
+}
+
 /// The key under which a mail of a run is sent: the same run and recipient give the same key, so that a repeated run is one
 /// mail. `run` names the run, for example by the time and the digest of its request.
 #[must_use]
@@ -66,7 +85,7 @@ pub fn key(run: &str, to: Option<&str>) -> String {
 }
 
 /// Whether an address can stand in a header as it is. The request lets no other through; this is the second lock.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let harmless = |c: char| {
         c.is_ascii_graphic() && !matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '\\' | '"')
     };

@@ -1,5 +1,7 @@
-use gate_core::decision::{Consulted, Decision};
-use gate_core::outcome::{CheckDocument, RowOutcome};
+use gate_core::advisory::AdvisoryDb;
+use gate_core::decision::{Consulted, Decision, Weighed};
+use gate_core::finding::Category;
+use gate_core::outcome::{CheckDocument, Reason, RowOutcome};
 use gate_core::policy::Policy;
 use gate_core::report::ContentReport;
 use jiff::Timestamp;
@@ -19,6 +21,8 @@ pub struct RunView<'a> {
     pub generated_at: Timestamp,
     /// Where a person finds the page: a path or an address, chosen by the operator.
     pub report_at: &'a str,
+    /// Why the request as a whole cannot be read, if so; then there are no rows.
+    pub unreadable: Option<&'a Reason>,
     /// The `--index-url` under which `pip` finds approved packages, chosen by the operator; none when nothing serves it.
     pub index_url: Option<&'a str>,
 }
@@ -36,4 +40,16 @@ pub struct RowView<'a> {
     pub rows_to_add: Vec<String>,
     /// The oldest later version that has none of the row's known vulnerabilities, if there is one.
     pub fixed_version: Option<String>,
+    /// When the gate decides the row again by itself, if it does.
+    pub again_at: Option<Timestamp>,
+    /// Whether findings were left out of `decision`, because the run is too large for one page. One of each kind is there.
+    pub abridged: bool,
+}
+
+/// What to ask for instead of a version that is refused for its advisories; none when it is not, or no later version is better.
+#[must_use]
+pub fn fixed_version(decision: &Decision, advisories: &AdvisoryDb) -> Option<String> {
+    let refused_for_one = |weighed: &Weighed| weighed.refuses && weighed.finding.category == Category::Advisory;
+    let coordinates = decision.coordinates.as_ref().filter(|_| decision.findings.iter().any(refused_for_one))?;
+    advisories.fixed_version(&coordinates.name, &coordinates.version.parse().ok()?).map(|version| version.to_string())
 }

@@ -81,6 +81,26 @@ pub fn is_retryable(reason: &Reason) -> bool {
     FailureCode::deserialize(StrDeserializer::<Error>::new(&reason.code)).is_ok_and(FailureCode::is_retryable)
 }
 
+/// What a requester reads when the gate could not finish a row because of a fault of its own. `again` says whether it tries
+/// again by itself.
+#[must_use]
+pub fn fault(code: FailureCode, again: bool) -> String {
+    let what = match code {
+        FailureCode::ScannerUnavailable => {
+            "a scanner that must look at the package could not be reached, or did not finish in time"
+        }
+        FailureCode::AdvisoriesUnavailable => {
+            "the policy requires advisories and there are none, so known vulnerabilities could not be looked for"
+        }
+        _ => "the gate could not finish its work on the package because of a fault of its own",
+    };
+    let next = match again {
+        true => "it is tried again by itself",
+        false => "it is tried again when they have cured it: ask them when",
+    };
+    format!("{what}; the gate's operators have been told, and {next}")
+}
+
 /// What the requester does next; none when there is nothing to do. `add` is a row of the request to ask with instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextStep {
@@ -99,6 +119,10 @@ pub fn next_step(row: &RowView<'_>) -> Option<NextStep> {
     match outcome.verdict {
         Verdict::Approved => None,
         Verdict::Refused => Some(refused(row)),
+        Verdict::Held | Verdict::Failed if row.again_at.is_some() => step(format!(
+            "There is nothing to do now: the gate tries it again by itself, from {} on, and writes again if the outcome changes.",
+            row.again_at.map(plain::when).unwrap_or_default()
+        )),
         Verdict::Held => step(
             "Ask InfoSec to look at it, and quote the name and the SHA-256. Asking again with the same bytes ends the same way."
                 .to_owned(),

@@ -37,6 +37,7 @@ fn places_shown(rows: usize) -> usize {
 pub fn render(run: &RunView<'_>) -> String {
     let approved = run.rows.iter().filter(|row| row.outcome.verdict == Verdict::Approved).count();
     let headline = match run.rows.len() {
+        0 if run.unreadable.is_some() => "The request cannot be read".to_owned(),
         0 => "Nothing was requested".to_owned(),
         1 => format!("1 package, {}", run.rows[0].outcome.verdict.as_str()),
         all => format!("{} of {} approved", plain::thousands(approved as u64), count(all, "package")),
@@ -71,7 +72,12 @@ pub fn render(run: &RunView<'_>) -> String {
                     }
                 }
                 main #main {
-                    (alarm(run))
+                    @if let Some(reason) = run.unreadable {
+                        div.box.invalid {
+                            p { strong { "No row was looked at. " } (plain::shown(&reason.message, 2_000)) }
+                            p { strong { "What to do. " } "Correct the file and push it again." }
+                        }
+                    } @else { (alarm(run)) }
                     @if !run.rows.is_empty() {
                         (overview::filter(run))
                         (overview::table(run))

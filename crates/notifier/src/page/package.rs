@@ -39,7 +39,10 @@ pub(super) fn article(run: &RunView<'_>, row: &RowView<'_>, cap: usize) -> Marku
             }
             (what_and_why(run, row))
             (to_add(row))
-            @if let Some(decision) = row.decision {
+            @if row.abridged {
+                p.quiet { "Findings and coverage are not listed here: the run is too large for one page. The gate's records have them." }
+            }
+            @if let Some(decision) = row.decision.filter(|_| !row.abridged) {
                 (findings::section(decision, &decision.findings, verdict, cap))
                 (coverage::section(decision, &row.reports, cap))
                 (files(&decision.files))

@@ -59,6 +59,8 @@ impl Run {
             reports: self.reports[at].iter().map(|(name, report)| (name.as_str(), report)).collect(),
             rows_to_add: self.rows_to_add[at].clone(),
             fixed_version: self.fixed[at].clone(),
+            again_at: None,
+            abridged: false,
         };
         RunView {
             document: &self.document,
@@ -67,6 +69,7 @@ impl Run {
             policy: &self.policy,
             generated_at: now(),
             report_at: ".gate/report.html",
+            unreadable: None,
             index_url: Some("http://127.0.0.1:8080/simple/"),
         }
     }

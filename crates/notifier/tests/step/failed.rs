@@ -1,0 +1,172 @@
+use gate_core::outcome::Verdict;
+use gate_core::ports::Records as _;
+use gate_core::run::{RETRY_FIRST, RowDocument, RowState, Status, latest_look, latest_notice};
+use gate_core::step::ErrorName;
+use gate_notifier::step::{Execution, ExecutionEvent};
+use jiff::SignedDuration;
+
+use crate::world::{ADA, World, run_id, start};
+
+/// The event about a row whose execution stopped so many minutes after the start.
+fn event(row: &RowDocument, status: &str, error: Option<&str>, minutes: i64) -> ExecutionEvent {
+    let stopped = start() + SignedDuration::from_mins(minutes);
+    ExecutionEvent {
+        detail_type: "Step Functions Execution Status Change".to_owned(),
+        source: "aws.states".to_owned(),
+        detail: Execution {
+            status: status.to_owned(),
+            stop_date: Some(stopped.as_millisecond()),
+            input: Some(serde_json::to_string(&RowState::new(row.run.row_key(row.line))).unwrap()),
+            error: error.map(str::to_owned),
+        },
+    }
+}
+
+#[tokio::test]
+async fn the_error_says_what_the_requester_reads() {
+    for (status, error, code, words) in [
+        ("FAILED", Some("Gate.ScannerUnavailable"), "scanner-unavailable", "a scanner that must look"),
+        ("FAILED", Some("Gate.ScanTimedOut"), "scanner-unavailable", "a scanner that must look"),
+        ("FAILED", Some("Gate.AdvisoriesUnavailable"), "advisories-unavailable", "the policy requires advisories"),
+        ("FAILED", Some("Gate.Transient"), "storage", "a fault of its own"),
+        ("FAILED", Some("Gate.Corrupt"), "storage", "a fault of its own"),
+        ("FAILED", Some("States.DataLimitExceeded"), "storage", "a fault of its own"),
+        ("FAILED", Some("<b>evil\u{202e}"), "storage", "a fault of its own"),
+        ("TIMED_OUT", None, "storage", "a fault of its own"),
+        ("ABORTED", None, "storage", "a fault of its own"),
+    ] {
+        let (world, run) = (World::new(), run_id(1));
+        let row = world.row(&run, 2, "alpha", &[ADA]).await;
+        world.at(5);
+        for _ in 0..2 {
+            let answer = world.notifier().failed(&event(&row, status, error, 4)).await.unwrap();
+            assert_eq!(serde_json::to_value(&answer).unwrap(), serde_json::json!({"row": run.row_key(2)}));
+        }
+        let notice = latest_notice(&world.records, &row.key).await.unwrap().unwrap();
+        let outcome = &notice.ended.outcome;
+        assert_eq!((outcome.verdict, &*outcome.reasons[0].code), (Verdict::Failed, code), "{error:?}");
+        let message = &outcome.reasons[0].message;
+        assert!(message.contains(words) && message.contains("operators have been told"), "{message}");
+        assert!(message.ends_with("it is tried again by itself"), "{message}");
+        assert_eq!(notice.ended.again_at, Some(start() + SignedDuration::from_mins(5) + RETRY_FIRST));
+        let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
+        assert_eq!((look.inputs, look.again_at), (None, notice.ended.again_at));
+        assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1);
+        assert!(world.mails().is_empty(), "the digest of the run tells it");
+    }
+}
+
+#[tokio::test]
+async fn after_seven_days_somebody_has_to_act() {
+    let world = World::new();
+    let row = world.row(&run_id(1), 2, "alpha", &[ADA]).await;
+    world.notifier().failed(&event(&row, "FAILED", Some("Gate.Denied"), 0)).await.unwrap();
+    let days = 7 * 24 * 60;
+    for (minutes, again) in [(days - 1, true), (days, false), (days + 1, false)] {
+        world.at(minutes);
+        let row = world.row(&run_id(u32::try_from(minutes).unwrap()), 2, "alpha", &[ADA]).await;
+        world.notifier().failed(&event(&row, "FAILED", Some("Gate.Denied"), minutes)).await.unwrap();
+        let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
+        assert_eq!((look.run, look.again_at.is_some()), (row.run, again), "{minutes}");
+    }
+    assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1, "the requester knows");
+}
+
+#[tokio::test]
+async fn an_event_that_comes_after_the_redrive_changes_nothing() {
+    for (minutes, ignored) in [(9, true), (10, true), (11, false)] {
+        let (world, run) = (World::new(), run_id(1));
+        world.at(10);
+        let row = world.approved(&run, 2, "alpha", &[ADA]).await;
+        world.at(20);
+        world.notifier().failed(&event(&row, "FAILED", None, minutes)).await.unwrap();
+        let verdict = latest_notice(&world.records, &row.key).await.unwrap().unwrap().ended.outcome.verdict;
+        assert_eq!(verdict == Verdict::Approved, ignored, "{minutes}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_after_a_redrive_that_told_no_news_changes_nothing() {
+    let (world, first, second) = (World::new(), run_id(1), run_id(2));
+    world.refused(&first, 2, "alpha", &[ADA]).await;
+    world.at(10);
+    let row = world.refused(&second, 2, "alpha", &[ADA]).await;
+    world.at(20);
+    world.notifier().failed(&event(&row, "FAILED", None, 9)).await.unwrap();
+    assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_failed_after_its_run_is_told_of_at_once_and_once() {
+    let (world, run) = (World::new(), run_id(1));
+    world.head(&run, [2], &[]).await;
+    let row = world.refused(&run, 2, "alpha", &[ADA]).await;
+    world.at(10);
+    world.summarise(&run).await;
+    world.at(20);
+    for _ in 0..2 {
+        world.notifier().failed(&event(&row, "TIMED_OUT", None, 19)).await.unwrap();
+    }
+    let mails = world.mails();
+    assert_eq!(mails.len(), 2, "{mails:#?}");
+    assert_eq!(mails[1].subject, "Package Gate: alpha 1.0 failed");
+    assert!(
+        mails[1].body.contains("There is nothing to do now: the gate tries it again by itself"),
+        "{}",
+        mails[1].body
+    );
+}
+
+#[tokio::test]
+async fn an_event_after_the_digest_has_said_the_same_sends_nothing() {
+    let (world, run) = (World::new(), run_id(1));
+    world.head(&run, [2], &[]).await;
+    let row = world.row(&run, 2, "alpha", &[ADA]).await;
+    world.at(1);
+    world.summarise(&run).await;
+    // Step Functions stopped the row before the end of the run, and EventBridge was slow.
+    world.notifier().failed(&event(&row, "FAILED", Some("Gate.ScanTimedOut"), 0)).await.unwrap();
+    // The clocks differ by a little.
+    world.notifier().failed(&event(&row, "FAILED", Some("Gate.ScanTimedOut"), 2)).await.unwrap();
+    assert_eq!(world.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_had_ended_before_its_execution_began_keeps_its_outcome() {
+    let (world, run) = (World::new(), run_id(1));
+    let row = world.row(&run, 2, "alpha", &[ADA]).await;
+    let state = world.decided(&row, Vec::new()).await;
+    assert_eq!(state.status, Status::Ended);
+    let mut event = event(&row, "FAILED", Some("Gate.Transient"), 0);
+    event.detail.input = Some(serde_json::to_string(&state).unwrap());
+    world.notifier().failed(&event).await.unwrap();
+    let notice = latest_notice(&world.records, &row.key).await.unwrap().unwrap();
+    assert_eq!(notice.ended.outcome.verdict, Verdict::Approved);
+}
+
+#[tokio::test]
+async fn other_events_are_bad_input() {
+    let world = World::new();
+    let row = world.row(&run_id(1), 2, "alpha", &[]).await;
+    let good = event(&row, "FAILED", None, 0);
+    let with = |change: fn(&mut ExecutionEvent)| {
+        let mut event = good.clone();
+        change(&mut event);
+        event
+    };
+    for bad in [
+        with(|event| event.source = "aws.s3".to_owned()),
+        with(|event| event.detail_type = "Scheduled Event".to_owned()),
+        with(|event| event.detail.status = "SUCCEEDED".to_owned()),
+        with(|event| event.detail.status = "RUNNING".to_owned()),
+        with(|event| event.detail.input = None),
+        with(|event| event.detail.input = Some("{}".to_owned())),
+        with(|event| event.detail.input = Some("no JSON".to_owned())),
+        with(|event| event.detail.input = Some(r#"{"row":"r","status":"new","secret":"s3cr3t"}"#.to_owned())),
+    ] {
+        let error = world.notifier().failed(&bad).await.unwrap_err();
+        assert_eq!(error.name, ErrorName::BadInput, "{bad:?}");
+        assert!(!error.message.contains("s3cr3t"), "{error}");
+    }
+    assert!(world.records.inner.list("notices/").await.unwrap().is_empty());
+}
