@@ -12,7 +12,9 @@ fn every_code_of_a_reason_is_in_the_documents_once() {
         include_str!("../../docs/reasons.md").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let listed: Vec<_> = listed.collect();
     let mut known = BTreeSet::new();
-    known.extend(message::CODES.iter().chain(gate_fetcher::NOTE_CODES).map(|(code, _)| *code));
+    known.extend(
+        message::CODES.iter().chain(gate_fetcher::NOTE_CODES).chain(gate_request_reader::CODES).map(|(code, _)| *code),
+    );
     known.extend(FailureCode::ALL.map(FailureCode::as_str));
     known.extend(Category::ALL.map(Category::as_str));
     known.extend(request::PROBLEM_CODES);

@@ -138,13 +138,14 @@ impl ConfigBucket {
         Ok(rules)
     }
 
-    /// What verdicts depend on now, without reading the advisories.
+    /// The policy, and what verdicts depend on now, without reading the advisories.
     ///
     /// # Errors
     /// As for [`ConfigBucket::rules`].
-    pub async fn inputs(&self, scanners: &[ScannerVersion]) -> Result<Inputs, StepError> {
+    pub async fn in_force(&self, scanners: &[ScannerVersion]) -> Result<(Policy, Inputs), StepError> {
         let (policy, pointer) = self.refresh(&mut *self.cache.lock().await).await?;
-        Ok(Inputs::of(&policy, pointer.map(|pointer| pointer.sha256), scanners))
+        let inputs = Inputs::of(&policy, pointer.map(|pointer| pointer.sha256), scanners);
+        Ok((policy, inputs))
     }
 
     /// Stores an advisory export, and puts it in force: first the export, then the pointer, so that whoever reads meanwhile finds

@@ -46,7 +46,7 @@ async fn a_policy_is_replaced_and_taken_away_while_the_function_lives() {
     s3.plant(POLICY_KEY, strict().as_bytes());
     let rules = config.rules().await.unwrap();
     assert_eq!(rules.policy.sha256, Sha256::of(strict().as_bytes()));
-    assert_eq!(config.inputs(&[scanner()]).await.unwrap(), rules.inputs(&[scanner()]));
+    assert_eq!(config.in_force(&[scanner()]).await.unwrap().1, rules.inputs(&[scanner()]));
     assert!(Arc::ptr_eq(&rules, &config.rules().await.unwrap()), "what has not changed is not read again");
     std::fs::remove_file(s3.path(POLICY_KEY)).unwrap();
     assert_eq!(config.rules().await.unwrap().policy, built_in.policy);
@@ -69,7 +69,7 @@ async fn a_bad_policy_decides_nothing_and_says_why() {
             assert_eq!(error.name, ErrorName::Configuration);
             assert!(error.message.contains(says) && !error.message.contains('\n'), "{error}");
         }
-        assert!(config.inputs(&[]).await.is_err());
+        assert!(config.in_force(&[]).await.is_err());
         s3.plant(POLICY_KEY, strict().as_bytes());
         assert!(config.rules().await.is_ok(), "it is mended without a deployment");
     }
@@ -117,7 +117,7 @@ async fn an_export_is_kept_and_put_in_force() {
     assert!(config.keep_advisories(second, &second_digest, NOW).await.unwrap().changed);
     let rules = other.rules().await.unwrap();
     assert_eq!(rules.advisories.as_ref().map(AdvisoryDb::sha256), Some(second_digest));
-    assert_eq!(other.inputs(&[scanner()]).await.unwrap(), rules.inputs(&[scanner()]));
+    assert_eq!(other.in_force(&[scanner()]).await.unwrap().1, rules.inputs(&[scanner()]));
 
     // Only when they change are the records read again: neither for another policy, nor for the same export fetched again.
     drop(rules);
@@ -152,7 +152,7 @@ async fn a_bad_export_leaves_the_old_one_in_force() {
         let error = config.keep_advisories(bytes, &digest, NOW).await.unwrap_err();
         assert_eq!(error.name, ErrorName::AdvisoriesUnavailable);
     }
-    assert_eq!(config.inputs(&[]).await.unwrap().advisories, Some(digest));
+    assert_eq!(config.in_force(&[]).await.unwrap().1.advisories, Some(digest));
     assert_eq!(s3.keys().len(), 2);
 }
 

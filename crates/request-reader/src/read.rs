@@ -1,0 +1,232 @@
+//! The first step of a run: from a commit to the manifest of the rows that it is about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gate_core::SCHEMA_VERSION;
+use gate_core::outcome::Reason;
+use gate_core::ports::{Clock, Put, Records, Secrets};
+use gate_core::run::{
+    self, Delivery, Intake, Look, Notice, RowDocument, RowItem, RowState, RunDocument, RunId, keep_document,
+};
+use gate_core::step::{ErrorName, StepError};
+use serde::{Deserialize, Serialize};
+
+use crate::github::Blame;
+use crate::request::{Candidate, Candidates, Content, Plan};
+use crate::select::{Choice, Chosen};
+use crate::{Ports, ROWS_AT_ONCE, Rules, delivery, intake, request, select};
+
+/// The answer of the step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAnswer {
+    /// The run.
+    pub run: RunId,
+    /// How many items the manifest has.
+    pub rows: usize,
+    /// Where it is.
+    pub manifest: Manifest,
+}
+
+/// The address of the manifest, an array of [`RowItem`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The data bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// Reads the request of a run. Rows that cannot be worked on end here; the others are the manifest. The run's document is written
+/// last: when it is there, the run has been read, and is not read again.
+///
+/// # Errors
+/// [`ErrorName::RateLimited`], [`ErrorName::Denied`] and [`ErrorName::Transient`] of GitHub; [`ErrorName::BadInput`] when the run
+/// is not of the delivery; whatever the records fail with.
+pub async fn read<R: Records, E, S: Secrets, C: Clock>(
+    intake: &Intake,
+    ports: &Ports<'_, R, E, S, C>,
+    rules: Rules<'_>,
+) -> Result<ReadAnswer, StepError> {
+    let Ports { records, .. } = *ports;
+    let delivery = delivery::stored(records, &intake.delivery).await?;
+    intake::check(intake, &delivery)?;
+    let run = &intake.run;
+    if let Some(document) = run::read_json::<RunDocument>(records, &run.document_key()).await? {
+        if document.commit != delivery.commit {
+            let message = format!("the run {run} is of another commit whose id begins alike");
+            return Err(StepError::new(ErrorName::Corrupt, message));
+        }
+        let items: Vec<RowItem> = run::read(records, &run.manifest_key()).await?;
+        return Ok(answer(run, items.len(), ports));
+    }
+
+    let request = request::at_commit(ports.github, &ports.config.path, &delivery).await?;
+    let (items, lines, same_as, unreadable) = match request.content {
+        Ok(content) => {
+            let Candidates { rows, same_as } = request::candidates(records, &content.rows, rules.policy).await?;
+            let choice = Choice { kind: intake.kind, run: Some(run), inputs: rules.inputs, now: ports.clock.now() };
+            let chosen = select::choose(records, rows, &choice).await?;
+            let (items, lines) = keep_rows(run, &delivery, &content, chosen, ports).await?;
+            let same_as = same_as.into_iter().filter(|(_, first)| lines.contains(first)).collect();
+            (items, lines, same_as, None)
+        }
+        Err(reason) => (keep_manifest(records, run, Vec::new()).await?, BTreeSet::new(), Vec::new(), Some(reason)),
+    };
+    let document = RunDocument {
+        schema_version: SCHEMA_VERSION,
+        run: run.clone(),
+        kind: intake.kind,
+        repository: delivery.repository,
+        full_name: delivery.full_name,
+        reference: delivery.reference,
+        commit: delivery.commit,
+        blob: request.blob,
+        read_at: ports.clock.now(),
+        unreadable,
+        lines: lines.into_iter().collect(),
+        same_as,
+    };
+    keep_document(records, &run.document_key(), &document).await?;
+    tracing::info!(%run, rows = items.len(), lines = document.lines.len(), "a request was read");
+    Ok(answer(run, items.len(), ports))
+}
+
+fn answer<R, E, S, C>(run: &RunId, rows: usize, ports: &Ports<'_, R, E, S, C>) -> ReadAnswer {
+    let manifest = Manifest { bucket: ports.config.bucket.clone(), key: run.manifest_key() };
+    ReadAnswer { run: run.clone(), rows, manifest }
+}
+
+/// Writes the documents of all chosen rows, ends those that cannot be worked on, and then writes the manifest. Gives the manifest
+/// and the lines of the run.
+async fn keep_rows<R: Records, E, S: Secrets, C: Clock>(
+    run: &RunId,
+    delivery: &Delivery,
+    content: &Content,
+    chosen: Vec<Chosen>,
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<(Vec<RowItem>, BTreeSet<u64>), StepError> {
+    let Ports { records, .. } = *ports;
+    let told = told(delivery, content, &chosen, ports).await?;
+    let now = ports.clock.now();
+    let kept = chosen.into_iter().map(async |Chosen { candidate, .. }| {
+        let told = told.get(&candidate.line).cloned().unwrap_or_default();
+        match &candidate.plan {
+            Plan::Work(_) => {
+                let row = row_document(run, &candidate, told);
+                keep_document(records, &run.row_key(row.line), &row).await?;
+                Ok::<_, StepError>((candidate.line, Some(item(records, run, &row).await?)))
+            }
+            Plan::Ends(reason) => {
+                let row = row_document(run, &candidate, told);
+                end(records, &row, &candidate, reason, now).await?;
+                Ok((candidate.line, None))
+            }
+        }
+    });
+    let kept: Vec<_> = stream::iter(kept).buffered(ROWS_AT_ONCE).try_collect().await?;
+    let ended = kept.iter().filter(|(_, item)| item.is_none()).map(|(line, _)| *line);
+    let mut lines: BTreeSet<u64> = ended.collect();
+    let items = keep_manifest(records, run, kept.into_iter().filter_map(|(_, item)| item).collect()).await?;
+    for item in &items {
+        lines.insert(line_of(run, item)?);
+    }
+    Ok((items, lines))
+}
+
+/// Stores the manifest. One that an earlier try stored stays, and is the run's: its rows may be under way.
+async fn keep_manifest(records: &impl Records, run: &RunId, items: Vec<RowItem>) -> Result<Vec<RowItem>, StepError> {
+    match keep_document(records, &run.manifest_key(), &items).await? {
+        Put::Created => Ok(items),
+        Put::Exists => run::read(records, &run.manifest_key()).await,
+    }
+}
+
+fn line_of(run: &RunId, item: &RowItem) -> Result<u64, StepError> {
+    let line = item.execution.rsplit_once('-').and_then(|(_, line)| line.parse().ok());
+    let line = line.filter(|line| run.row_key(*line) == item.state.row && run.execution(*line) == item.execution);
+    line.ok_or_else(|| StepError::new(ErrorName::Corrupt, format!("the manifest of {run} has an item of another run")))
+}
+
+fn row_document(run: &RunId, candidate: &Candidate, told: BTreeSet<String>) -> RowDocument {
+    RowDocument {
+        schema_version: SCHEMA_VERSION,
+        run: run.clone(),
+        line: candidate.line,
+        key: candidate.key.clone(),
+        name: candidate.name.clone(),
+        source: candidate.source.clone(),
+        wanted: match &candidate.plan {
+            Plan::Work(wanted) => Some(wanted.clone()),
+            Plan::Ends(_) => None,
+        },
+        told,
+    }
+}
+
+async fn item(records: &impl Records, run: &RunId, row: &RowDocument) -> Result<RowItem, StepError> {
+    let key = run.row_key(row.line);
+    let state = match run::fetched(records, &row.key).await? {
+        Some((fetched, _)) => RowState::fetched_before(key, fetched),
+        None => RowState::new(key),
+    };
+    Ok(RowItem { execution: run.execution(row.line), state })
+}
+
+async fn end(
+    records: &impl Records,
+    row: &RowDocument,
+    candidate: &Candidate,
+    reason: &Reason,
+    now: jiff::Timestamp,
+) -> Result<(), StepError> {
+    keep_document(records, &row.run.row_key(row.line), row).await?;
+    let ended = select::ended(candidate, reason);
+    run::keep_outcome(records, row, &ended).await?;
+    let (run, line) = (row.run.clone(), row.line);
+    let look = Look { schema_version: SCHEMA_VERSION, run: run.clone(), at: now, inputs: None, again_at: None };
+    let notice = Notice { schema_version: SCHEMA_VERSION, run, line, ended, at: now };
+    run::keep_notice(records, &row.key, &notice).await?;
+    run::keep_look(records, &row.key, &look).await
+}
+
+/// Who is told of each row, by its line: the authors of its lines and the requesters of its cells, as far as they are within the
+/// allowed domains.
+async fn told<R, E, S: Secrets, C>(
+    delivery: &Delivery,
+    content: &Content,
+    chosen: &[Chosen],
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<BTreeMap<u64, BTreeSet<String>>, StepError> {
+    let domains = &ports.config.mail_domains;
+    if chosen.is_empty() || domains.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let blame = blame(delivery, ports).await?;
+    let lines = chosen.iter().flat_map(|chosen| chosen.candidate.lines.iter().copied()).collect();
+    let git_lines = request::git_lines(&content.bytes, &lines);
+    let told = chosen.iter().map(|Chosen { candidate, .. }| {
+        let authors = candidate.lines.iter().filter_map(|line| blame.author(*git_lines.get(line)?));
+        let addresses = authors.chain(candidate.requesters.iter().map(String::as_str));
+        (candidate.line, addresses.filter_map(|address| domains.allowed(address)).collect())
+    });
+    Ok(told.collect())
+}
+
+async fn blame<R, E, S: Secrets, C>(delivery: &Delivery, ports: &Ports<'_, R, E, S, C>) -> Result<Blame, StepError> {
+    let patience = ports.config.patience;
+    let mut pause = patience.blame_pause;
+    for attempt in 1.. {
+        match ports.github.blame(delivery.repository, &ports.config.path, &delivery.commit).await {
+            Ok(blame) => return Ok(blame),
+            Err(error) if error.name != ErrorName::Transient => return Err(error),
+            Err(error) if attempt >= patience.blame_tries => {
+                tracing::warn!(%error, "the authors of lines are unknown; their rows go to the default subscription");
+                break;
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = pause.saturating_mul(2);
+    }
+    Ok(Blame::default())
+}
