@@ -1,13 +1,13 @@
 # Bare `make` lists what one can do.
 .DEFAULT_GOAL := help
-.PHONY: help local serve check test bless long deny pip bench ci
+.PHONY: help local serve check test bless long deny pip template test-aws invoke bench ci
 
 REQUEST ?= examples/external-package-request.csv
 OUT ?= .gate
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 local: ## run the gate on the example; REQUEST=file.csv OUT=folder for your own
 	cargo run --release -p gate -- check $(REQUEST) --out $(OUT)
@@ -17,7 +17,7 @@ serve: ## serve what OUT holds of approved packages to pip, on loopback
 
 check: ## formatting and lints
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 test: ## every test; no network, no AWS
 	cargo test --workspace
@@ -35,6 +35,15 @@ deny: ## licences, banned crates, sources and advisories of the dependencies
 pip: ## install approved packages with a real pip from the gate's index; needs a Python index
 	cargo build --release -p gate
 	.ci/pip-install.sh $(TARGET)/release/gate
+
+template: ## the template and the state machines: linters, and rules of our own
+	.ci/template.sh
+
+test-aws: ## the whole stack on an emulator of AWS, end to end; T=test_story.py for one file
+	.ci/aws-emulator.sh $(T)
+
+invoke: ## one function in Docker, with its events: F=fetcher; without F all of them
+	tests/aws/local/invoke.sh $(F)
 
 bench: ## ours against ruff, bandit and the floors; a table and target/bench.json
 	cargo build --release -p gate -p gate-bench
