@@ -16,7 +16,7 @@ use gate_core::ports::{Clock, Outbox as _, Scanner as _};
 use gate_core::request::{self, Row};
 use gate_core::source::Source;
 use gate_fetcher::{Http, HttpDownloader, HttpLimits, IndexUrl, SimpleIndex, ThisMachine, find_index};
-use gate_notifier::{DirectoryOutbox, RowView, RunView, digest, fixed_version, page};
+use gate_notifier::{DirectoryOutbox, Install, RowView, RunView, digest, fixed_version, page};
 use gate_publisher::directory::DirectoryRepository;
 use gate_scan_poller::Patience;
 use gate_scanner::worker::{BuiltIn, Worker, WorkerLimits};
@@ -148,7 +148,7 @@ async fn tell(
         generated_at: now,
         report_at: &std::path::absolute(&page)?.display().to_string(),
         unreadable: None,
-        index_url: Some(&format!("http://127.0.0.1:{}/simple/", args::PORT)),
+        install: &Install::Index(format!("http://127.0.0.1:{}/simple/", args::PORT)),
     };
     replace(&page, page::render(&run).as_bytes())?;
 

@@ -8,7 +8,7 @@ use gate_core::outcome::{Reason, Verdict};
 use gate_core::ports::Mail;
 
 use crate::plain::{self, count, defanged};
-use crate::view::{RowView, RunView};
+use crate::view::{Install, RowView, RunView};
 use crate::words;
 
 /// The most characters of a subject: SNS takes fewer than 100.
@@ -209,16 +209,31 @@ fn describe(out: &mut String, row: &RowView<'_>) {
     }
 }
 
-/// The `pip install` lines of the approved rows.
+/// How to install the approved rows.
 fn install(out: &mut String, run: &RunView<'_>, rows: &[&RowView<'_>]) {
-    let requirements: Vec<_> =
-        rows.iter().take(ROWS_LISTED).filter_map(|row| words::pip_requirement(row.outcome)).collect();
-    if requirements.is_empty() {
-        return;
-    }
-    out.push_str("\nTo install:\n");
-    for some in requirements.chunks(REQUIREMENTS_A_LINE) {
-        let _ = writeln!(out, "    {}", words::pip_install(run.index_url, &some.join(" ")));
+    let rows = rows.iter().take(ROWS_LISTED);
+    match run.install {
+        Install::Index(index_url) => {
+            let requirements: Vec<_> = rows.filter_map(|row| words::pip_requirement(row.outcome)).collect();
+            if requirements.is_empty() {
+                return;
+            }
+            out.push_str("\nTo install:\n");
+            for some in requirements.chunks(REQUIREMENTS_A_LINE) {
+                let _ = writeln!(out, "    {}", words::pip_install(index_url, &some.join(" ")));
+            }
+        }
+        Install::Assets(repository) => {
+            for (lines, left_out) in rows.filter_map(|row| words::asset_install(repository, row.outcome)) {
+                out.push_str("\nTo install, download the file for your machine first:\n");
+                for line in lines {
+                    let _ = writeln!(out, "    {line}");
+                }
+                if left_out > 0 {
+                    let _ = writeln!(out, "  The report lists {}.", count(left_out, "further file"));
+                }
+            }
+        }
     }
 }
 

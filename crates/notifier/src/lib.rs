@@ -13,4 +13,4 @@ mod view;
 pub mod words;
 
 pub use outbox::DirectoryOutbox;
-pub use view::{RowView, RunView, fixed_version};
+pub use view::{AssetRepository, Install, RowView, RunView, fixed_version};

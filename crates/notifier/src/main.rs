@@ -11,6 +11,7 @@ use gate_core::policy::Policy;
 use gate_core::run::RowState;
 use gate_core::step::StepError;
 use gate_notifier::step::{Config, FailedRow, InForce, Input, Limits, Notifier, Rules, Summarised, Task};
+use gate_notifier::{AssetRepository, Install};
 use serde::Serialize;
 
 struct Configured(ConfigBucket);
@@ -53,7 +54,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config {
         console_url: settings.optional("CONSOLE_URL"),
         bucket,
-        index_url: settings.optional("INSTALL_INDEX_URL"),
+        install: match settings.optional("INSTALL_INDEX_URL") {
+            Some(index_url) => Install::Index(index_url),
+            None => Install::Assets(AssetRepository {
+                domain: settings.text("CODEARTIFACT_DOMAIN"),
+                owner: settings.text("CODEARTIFACT_OWNER"),
+                repository: settings.text("CODEARTIFACT_REPOSITORY"),
+            }),
+        },
         built_in: gate_scanner::version(),
         external: gate_aws::external_scanners(&mut settings),
         limits: Limits::default(),

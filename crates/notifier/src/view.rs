@@ -23,8 +23,28 @@ pub struct RunView<'a> {
     pub report_at: &'a str,
     /// Why the request as a whole cannot be read, if so; then there are no rows.
     pub unreadable: Option<&'a Reason>,
-    /// The `--index-url` under which `pip` finds approved packages, chosen by the operator; none when nothing serves it.
-    pub index_url: Option<&'a str>,
+    /// How users get what is approved.
+    pub install: &'a Install,
+}
+
+/// How users get what is approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Install {
+    /// By `pip`, from the `--index-url` that the operator has chosen.
+    Index(String),
+    /// As assets of format `generic`, by name.
+    Assets(AssetRepository),
+}
+
+/// A CodeArtifact repository that holds approved files as assets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssetRepository {
+    /// The domain.
+    pub domain: String,
+    /// The account that owns the domain.
+    pub owner: String,
+    /// The repository.
+    pub repository: String,
 }
 
 /// One row of a run.

@@ -12,11 +12,14 @@ use serde::Deserialize as _;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::plain;
-use crate::view::RowView;
+use crate::view::{AssetRepository, RowView};
 
 /// All verdicts, in the order in which they are shown.
 pub const VERDICTS: [Verdict; 5] =
     [Verdict::Approved, Verdict::Refused, Verdict::Held, Verdict::Failed, Verdict::Invalid];
+
+/// The most files of one package whose download is shown; a release has one for each machine, and users need one of them.
+const ASSETS_SHOWN: usize = 3;
 
 /// The verdict as a heading.
 #[must_use]
@@ -202,12 +205,37 @@ pub fn pip_requirement(outcome: &RowOutcome) -> Option<String> {
     }
 }
 
-/// The command that installs these requirements from the approved index. Without an index it names a blank to fill in: a bare
-/// `pip install` would go past the gate.
+/// The command that installs these requirements from the approved index.
 #[must_use]
-pub fn pip_install(index_url: Option<&str>, requirements: &str) -> String {
-    let index = index_url.map_or_else(|| "URL-OF-THE-APPROVED-INDEX".to_owned(), |url| plain::shown(url, 400));
-    format!("pip install --index-url {index} {requirements}")
+pub fn pip_install(index_url: &str, requirements: &str) -> String {
+    format!("pip install --index-url {} {requirements}", plain::shown(index_url, 400))
+}
+
+/// The commands that download the files of an approved distribution from a repository of assets and install it, and how many
+/// files they leave out; none when it cannot be installed, or a shell could read a name in them otherwise.
+#[must_use]
+pub fn asset_install(repository: &AssetRepository, outcome: &RowOutcome) -> Option<(Vec<String>, usize)> {
+    let requirement = pip_requirement(outcome)?;
+    let (name, version) = coordinates(outcome)?;
+    let AssetRepository { domain, owner, repository } = repository;
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+'));
+    if ![domain, owner, repository, name, version].into_iter().all(plain) {
+        return None;
+    }
+    let shown = outcome.artifacts.iter().map(|artifact| &artifact.filename).filter(|filename| plain(filename));
+    let mut lines: Vec<_> = shown
+        .take(ASSETS_SHOWN)
+        .map(|file| {
+            format!(
+                "aws codeartifact get-package-version-asset --domain {domain} --domain-owner {owner} \
+                 --repository {repository} --format generic --namespace gate --package {name} \
+                 --package-version {version} --asset {file} {file}"
+            )
+        })
+        .collect();
+    let left_out = outcome.artifacts.len() - lines.len();
+    lines.push(format!("pip install --no-index --find-links . {requirement}"));
+    Some((lines, left_out))
 }
 
 /// The version to show: the coordinates', else the one that the source names, else the short digest of a lone file.
@@ -264,5 +292,47 @@ pub fn opaque(kind: OpaqueKind) -> &'static str {
         OpaqueKind::Model => "model without opcodes",
         OpaqueKind::OtherSource => "source in another language",
         OpaqueKind::UnknownBinary => "binary data of no known kind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gate_core::digest::Sha256;
+    use gate_core::outcome::OutcomeArtifact;
+
+    use super::*;
+
+    #[test]
+    fn assets_are_downloaded_by_commands_that_a_shell_reads_as_they_stand() {
+        let repository = |domain: &str| AssetRepository {
+            domain: domain.to_owned(),
+            owner: "111122223333".to_owned(),
+            repository: "approved".to_owned(),
+        };
+        let file = |n: usize| OutcomeArtifact {
+            filename: format!("six-1.16.0-{n}-py3-none-any.whl"),
+            sha256: Sha256::of(b""),
+            size: 1,
+        };
+        for (files, left_out) in [(2, 0), (3, 0), (4, 1)] {
+            let outcome = RowOutcome {
+                line: 2,
+                name: "six".to_owned(),
+                source: "pkg:pypi/six@1.16.0".to_owned(),
+                coordinates: Some("pkg:pypi/six@1.16.0".to_owned()),
+                verdict: Verdict::Approved,
+                reasons: Vec::new(),
+                artifacts: (0..files).map(file).collect(),
+            };
+            let (lines, rest) = asset_install(&repository("gate"), &outcome).unwrap();
+            assert_eq!((lines.len(), rest), (files.min(ASSETS_SHOWN) + 1, left_out));
+            assert!(
+                lines[0].ends_with("--asset six-1.16.0-0-py3-none-any.whl six-1.16.0-0-py3-none-any.whl"),
+                "{lines:?}"
+            );
+            assert_eq!(lines.last().unwrap(), "pip install --no-index --find-links . six==1.16.0");
+            assert_eq!(asset_install(&repository("gate; rm"), &outcome), None);
+            assert_eq!(asset_install(&repository("gate"), &RowOutcome { verdict: Verdict::Refused, ..outcome }), None);
+        }
     }
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{badge, coverage, findings, icon, time};
 use crate::plain::{self, count, shown};
-use crate::view::{RowView, RunView};
+use crate::view::{Install, RowView, RunView};
 use crate::words;
 
 /// The most characters of a reason.
@@ -75,7 +75,7 @@ fn what_and_why(run: &RunView<'_>, row: &RowView<'_>) -> Markup {
             (reasons(&why))
             @if let Some(requirement) = words::pip_requirement(outcome) {
                 @if !row.rows_to_add.is_empty() { p { "Once the packages below are approved too, install it by:" } }
-                pre.copy tabindex="0" { (words::pip_install(run.index_url, &requirement)) }
+                (install(run, outcome, &requirement))
             }
             @if let Some(step) = words::next_step(row) {
                 p { strong { "What to do. " } (step.text) }
@@ -86,6 +86,17 @@ fn what_and_why(run: &RunView<'_>, row: &RowView<'_>) -> Markup {
             h4 { "Good to know" }
             (reasons(&notes))
         }
+    }
+}
+
+fn install(run: &RunView<'_>, outcome: &RowOutcome, requirement: &str) -> Markup {
+    let (lines, left_out) = match run.install {
+        Install::Index(index_url) => (vec![words::pip_install(index_url, requirement)], 0),
+        Install::Assets(repository) => words::asset_install(repository, outcome).unwrap_or_default(),
+    };
+    html! {
+        @if !lines.is_empty() { pre.copy tabindex="0" { (lines.join("\n")) } }
+        @if left_out > 0 { p.quiet { "and " (left_out) " more files for other machines, below" } }
     }
 }
 

@@ -28,6 +28,8 @@ use gate_core::run::{RowState, RunId};
 use gate_core::step::StepError;
 use serde::{Deserialize, Serialize};
 
+use crate::view::Install;
+
 pub use failed::{Execution, ExecutionEvent};
 pub use mailing::Told;
 
@@ -84,8 +86,8 @@ pub struct Config {
     pub console_url: Option<String>,
     /// The data bucket's name.
     pub bucket: String,
-    /// The `--index-url` for users; none when nothing serves it.
-    pub index_url: Option<String>,
+    /// How users get what is approved.
+    pub install: Install,
     /// The built-in scanner, by whose rules rows are decided.
     pub built_in: ScannerVersion,
     /// The external scanners that must report as well.

@@ -170,7 +170,7 @@ impl<'a> Paper<'a> {
             generated_at: self.now,
             report_at,
             unreadable,
-            index_url: self.config.index_url.as_deref(),
+            install: &self.config.install,
         }
     }
 }

@@ -16,7 +16,7 @@ use gate_core::policy::Policy;
 use gate_core::report::{ContentReport, DistributionKind, ScannerVersion};
 use gate_core::severity::{Confidence, Severity};
 use gate_core::testing;
-use gate_notifier::{RowView, RunView};
+use gate_notifier::{Install, RowView, RunView};
 use jiff::Timestamp;
 
 /// Everything that a [`RunView`] borrows from.
@@ -28,6 +28,7 @@ pub(crate) struct Run {
     pub(crate) fixed: Vec<Option<String>>,
     pub(crate) policy: Policy,
     pub(crate) consulted: Option<Consulted>,
+    pub(crate) install: Install,
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -49,7 +50,16 @@ impl Run {
             scanner: scanner(),
         };
         let (decisions, reports, rows_to_add, fixed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { document, decisions, reports, rows_to_add, fixed, policy, consulted: None }
+        Self {
+            document,
+            decisions,
+            reports,
+            rows_to_add,
+            fixed,
+            policy,
+            consulted: None,
+            install: Install::Index("http://127.0.0.1:8080/simple/".to_owned()),
+        }
     }
 
     pub(crate) fn view(&self) -> RunView<'_> {
@@ -70,7 +80,7 @@ impl Run {
             generated_at: now(),
             report_at: ".gate/report.html",
             unreadable: None,
-            index_url: Some("http://127.0.0.1:8080/simple/"),
+            install: &self.install,
         }
     }
 

@@ -24,6 +24,7 @@ use gate_core::run::{
 use gate_core::severity::Severity;
 use gate_core::step::{ErrorName, StepError};
 use gate_core::testing;
+use gate_notifier::Install;
 use gate_notifier::step::{Config, InForce, Limits, Notifier, Rules, Summarised};
 use jiff::{SignedDuration, Timestamp};
 
@@ -211,7 +212,7 @@ impl World {
             config: Config {
                 console_url: Some("https://console.example/s3/object/data?prefix=runs/".to_owned()),
                 bucket: "data".to_owned(),
-                index_url: Some("https://index.example/simple/".to_owned()),
+                install: Install::Index("https://index.example/simple/".to_owned()),
                 built_in: testing::scanner(),
                 external: Vec::new(),
                 limits,
