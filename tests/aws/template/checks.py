@@ -18,9 +18,16 @@ SERVICE_ERRORS = {
     "Lambda.ServiceException",
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
+    # A function that was idle for weeks and gets its network and its code back (API reference, Invoke, "Errors").
+    "Lambda.CodeArtifactUserPendingException",
+    "Lambda.EC2ThrottledException",
+    "Lambda.ENINotReadyException",
+    "Lambda.ResourceConflictException",
+    "Lambda.ResourceNotReadyException",
     # What Lambda answers when the function's time or process ended.
     "Sandbox.Timedout",
     "Runtime.ExitError",
+    "Runtime.OutOfMemory",
     "StepFunctions.AWSStepFunctionsException",
     "StepFunctions.ExecutionLimitExceededException",
     "StepFunctions.SdkClientException",

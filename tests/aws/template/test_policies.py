@@ -81,7 +81,7 @@ def test_secrets_are_read_by_those_who_need_them():
     secrets = {
         role: allowed(role, "secretsmanager:GetSecretValue") for role in holders("secretsmanager:GetSecretValue")
     }
-    token, webhook = [{"Ref": "AccessTokenSecret"}], [{"Ref": "WebhookSecret"}]
+    token, webhook = ([{"Fn::GetAtt": [name, "Id"]}] for name in ("AccessTokenSecret", "WebhookSecret"))
     assert secrets == {"WebhookReceiverRole": webhook, "RequestReaderRole": token, "ReconcilerRole": token}
 
 
