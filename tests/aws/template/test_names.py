@@ -115,7 +115,7 @@ def test_the_gates_own_metrics_are_written():
 
 def test_limits_are_one_set_of_figures():
     """A file of the largest size fits into the scanner's /tmp, beside nothing else."""
-    sizes = template()["Parameters"]["MaxArtifactMiB"]["AllowedValues"]
+    sizes = [int(size) for size in template()["Parameters"]["MaxArtifactMiB"]["AllowedValues"]]
     table = template()["Mappings"]["MiB"]
     assert {int(size): int(row["Bytes"]) for size, row in table.items()} == {size: size << 20 for size in sizes}
     assert functions()["ScannerFunction"]["Properties"]["EphemeralStorage"]["Size"] >= max(sizes) + 512
