@@ -8,13 +8,17 @@ use gate_aws::function::{self, Settings, SystemClock, Unit, metric};
 use gate_aws::{Aws, ConfigBucket};
 use gate_core::advisory::AdvisoryDb;
 use gate_core::policy::Policy;
-use gate_core::run::RowState;
+use gate_core::report::ScannerVersion;
+use gate_core::run::{Inputs, RowState};
 use gate_core::step::StepError;
 use gate_notifier::step::{Config, FailedRow, InForce, Input, Limits, Notifier, Rules, Summarised, Task};
 use gate_notifier::{AssetRepository, Install};
 use serde::Serialize;
 
-struct Configured(ConfigBucket);
+struct Configured {
+    bucket: ConfigBucket,
+    scanners: Vec<ScannerVersion>,
+}
 
 struct Current(Arc<gate_aws::Rules>);
 
@@ -22,7 +26,11 @@ impl InForce for Configured {
     type Rules = Current;
 
     async fn rules(&self) -> Result<Current, StepError> {
-        self.0.rules().await.map(Current)
+        self.bucket.rules().await.map(Current)
+    }
+
+    async fn inputs(&self) -> Result<Inputs, StepError> {
+        self.bucket.in_force(&self.scanners).await.map(|(_, inputs)| inputs)
     }
 }
 
@@ -71,8 +79,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     }
 
     let aws = Aws::load().await;
-    let (records, topic, in_force) =
-        (aws.records(&config.bucket), aws.topic(&topic), Configured(aws.config(&config_bucket)));
+    let (records, topic) = (aws.records(&config.bucket), aws.topic(&topic));
+    let scanners = std::iter::once(&config.built_in).chain(&config.external).cloned().collect();
+    let in_force = Configured { bucket: aws.config(&config_bucket), scanners };
     let notifier = Notifier {
         records: &records,
         outbox: &topic,

@@ -33,6 +33,7 @@ pub async fn publish_row<Q: Quarantine, R: Records, P: PackageRepository, C: Clo
             return Ok(RowState::new(state.row));
         }
     }
+    let inputs = Inputs::of(ports.policy, ports.advisories.map(AdvisoryDb::sha256), ports.scanners);
     let mut decision = match publish(ToPublish { wanted, files: &fetched.files }, ports).await {
         Ok(Outcome::Published(decision) | Outcome::NotApproved(decision)) => *decision,
         Ok(Outcome::Taken(coordinates, decision)) => {
@@ -42,7 +43,8 @@ pub async fn publish_row<Q: Quarantine, R: Records, P: PackageRepository, C: Clo
         // The repository's answer about this set, for example that it takes no file of this size.
         Err(failure) if fault(failure.code).is_none() => {
             let reason = Reason::of_failure(&failure);
-            let outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, reason, None);
+            let mut outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, reason, None);
+            outcome.inputs = Some(inputs);
             let key = run::keep_outcome(ports.records, &row, &outcome).await?;
             return Ok(state.ended(key));
         }
@@ -51,7 +53,6 @@ pub async fn publish_row<Q: Quarantine, R: Records, P: PackageRepository, C: Clo
     let notes: Vec<_> = fetched.notes.into_iter().filter(|note| !decision.notes.contains(note)).collect();
     decision.notes.extend(notes);
     let key = ledger::keep_decision(ports.records, wanted, &decision).await?;
-    let inputs = Inputs::of(ports.policy, ports.advisories.map(AdvisoryDb::sha256), ports.scanners);
     let outcome = OutcomeDocument::of_decision(&row, &decision, key, ports.policy, inputs);
     let key = run::keep_outcome(ports.records, &row, &outcome).await?;
     Ok(state.ended(key))

@@ -1,8 +1,10 @@
+use gate_core::coordinates::Coordinates;
 use gate_core::digest::Sha256;
+use gate_core::failure::{Failure, FailureCode};
 use gate_core::finding::Finding;
 use gate_core::outcome::Verdict;
 use gate_core::policy::Policy;
-use gate_core::ports::{Put, Records as _};
+use gate_core::ports::{ArtifactReader, Begin, PackageRepository, PublishedFile, Put, Records as _};
 use gate_core::run::{
     self, FetchedDocument, FetchedFile, OutcomeDocument, RowDocument, RowKey, RowState, RunId, Status,
 };
@@ -54,10 +56,14 @@ impl World {
     }
 
     async fn publish(&self) -> Result<RowState, StepError> {
+        self.publish_to(&DirectoryRepository::new(self.folder.path())).await
+    }
+
+    async fn publish_to(&self, repository: &impl PackageRepository) -> Result<RowState, StepError> {
         let ports = Ports {
             quarantine: &self.quarantine,
             records: &self.records,
-            repository: &DirectoryRepository::new(self.folder.path()),
+            repository,
             clock: &FixedClock("2026-11-20T12:00:00Z".parse().unwrap()),
             scanners: &[testing::scanner()],
             advisories: None,
@@ -117,4 +123,44 @@ async fn a_state_without_its_documents_is_an_error() {
     assert_eq!(world.publish().await.unwrap_err().name, ErrorName::Corrupt);
     world.state.row = format!("runs/{}/rows/000001.json", Sha256::of(b""));
     assert_eq!(world.publish().await.unwrap_err().name, ErrorName::Corrupt);
+}
+
+/// A repository that takes nothing, for this reason.
+struct Unwilling(FailureCode);
+
+impl PackageRepository for Unwilling {
+    type Publication = ();
+
+    async fn begin(&self, _: &Coordinates, _: &[PublishedFile]) -> Result<Begin<()>, Failure> {
+        Ok(Begin::Reserved(()))
+    }
+
+    async fn put<R: ArtifactReader>(&self, (): &mut (), _: &PublishedFile, _: R) -> Result<(), Failure> {
+        Err(Failure::new(self.0, "not this file"))
+    }
+
+    async fn commit(&self, (): ()) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn withdraw(&self, _: &Coordinates, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_the_repository_does_not_take_is_decided_again_when_the_rules_change() {
+    let world = World::new(Vec::new()).await;
+    let state = world.publish_to(&Unwilling(FailureCode::TooLarge)).await.unwrap();
+    let outcome: OutcomeDocument = run::read(&world.records, &state.outcome.unwrap()).await.unwrap();
+    let inputs = run::Inputs::of(&Policy::built_in().unwrap(), None, &[testing::scanner()]);
+    assert_eq!((outcome.outcome.verdict, outcome.inputs), (Verdict::Failed, Some(inputs)));
+}
+
+#[tokio::test]
+async fn bytes_that_are_whole_are_not_fetched_again_for_ever() {
+    let world = World::new(Vec::new()).await;
+    let error = world.publish_to(&Unwilling(FailureCode::DigestMismatch)).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::Transient, "tried a few times, then it fails");
+    assert_eq!(world.quarantine.len(), 1);
 }

@@ -96,9 +96,9 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
     for file in &files {
         let bytes = ports.quarantine.open(&file.sha256).await?;
         if let Err(failure) = ports.repository.put(&mut publication, file, bytes).await {
-            // The next run fetches it again.
-            if failure.code == FailureCode::DigestMismatch {
-                ports.quarantine.discard_damaged(&file.sha256).await?;
+            // The next run fetches it again; bytes that are whole would come back the same, for ever.
+            if failure.code == FailureCode::DigestMismatch && !ports.quarantine.discard_damaged(&file.sha256).await? {
+                return Err(Failure::new(FailureCode::Storage, failure.message));
             }
             return Err(failure);
         }

@@ -4,13 +4,17 @@ use gate_core::ports::{ExecutionStatus, Executions, Started};
 use gate_core::run::{Delivery, Intake, RunId, RunKind};
 use gate_core::step::{ErrorName, StepError};
 
-/// Starts the execution of a run, under the run's name.
-pub(crate) async fn start(executions: &impl Executions, intake: &Intake) -> Result<(RunId, Started), StepError> {
+/// Starts an execution for a run: under the run's own name, or that of a later attempt at it.
+pub(crate) async fn start(
+    executions: &impl Executions,
+    execution: &RunId,
+    intake: &Intake,
+) -> Result<Started, StepError> {
     let input = serde_json::to_string(intake)
         .map_err(|error| StepError::new(ErrorName::Corrupt, format!("the intake could not be written: {error}")))?;
-    let started = executions.start(intake.run.as_str(), &input).await?;
-    tracing::info!(run = %intake.run, now = started == Started::Now, "a run was started");
-    Ok((intake.run.clone(), started))
+    let started = executions.start(execution.as_str(), &input).await?;
+    tracing::info!(run = %intake.run, %execution, now = started == Started::Now, "a run was started");
+    Ok(started)
 }
 
 /// The run of a delivery's commit.

@@ -22,7 +22,7 @@ use crate::{Ports, ROWS_AT_ONCE, Rules, delivery, intake, request, select};
 pub struct ReadAnswer {
     /// The run.
     pub run: RunId,
-    /// How many items the manifest has.
+    /// How many items the manifest has; 0 when each of them has ended in an earlier attempt.
     pub rows: usize,
     /// Where it is.
     pub manifest: Manifest,
@@ -58,13 +58,15 @@ pub async fn read<R: Records, E, S: Secrets, C: Clock>(
             return Err(StepError::new(ErrorName::Corrupt, message));
         }
         let items: Vec<RowItem> = run::read(records, &run.manifest_key()).await?;
-        return Ok(answer(run, items.len(), ports));
+        let rows = if all_ended(records, run, &items).await? { 0 } else { items.len() };
+        return Ok(answer(run, rows, ports));
     }
 
     let request = request::at_commit(ports.github, &ports.config.path, &delivery).await?;
     let (items, lines, same_as, unreadable) = match request.content {
         Ok(content) => {
-            let Candidates { rows, same_as } = request::candidates(records, &content.rows, rules.policy).await?;
+            let Candidates { rows, same_as } =
+                request::candidates(records, &content.rows, delivery.repository, rules.policy).await?;
             let choice = Choice { kind: intake.kind, run: Some(run), inputs: rules.inputs, now: ports.clock.now() };
             let chosen = select::choose(records, rows, &choice).await?;
             let (items, lines) = keep_rows(run, &delivery, &content, chosen, ports).await?;
@@ -90,6 +92,20 @@ pub async fn read<R: Records, E, S: Secrets, C: Clock>(
     keep_document(records, &run.document_key(), &document).await?;
     tracing::info!(%run, rows = items.len(), lines = document.lines.len(), "a request was read");
     Ok(answer(run, items.len(), ports))
+}
+
+/// Whether every row of the manifest has an outcome in this run: what is left of an attempt at it is to tell them.
+async fn all_ended(records: &impl Records, run: &RunId, items: &[RowItem]) -> Result<bool, StepError> {
+    let prefix = format!("runs/{run}/outcomes/");
+    let keys = records.list(&prefix).await?;
+    let line = |key: &String| key.strip_prefix(&prefix)?.split_once('-')?.0.parse::<u64>().ok();
+    let ended: BTreeSet<_> = keys.iter().filter_map(line).collect();
+    for item in items {
+        if !ended.contains(&line_of(run, item)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn answer<R, E, S, C>(run: &RunId, rows: usize, ports: &Ports<'_, R, E, S, C>) -> ReadAnswer {
@@ -119,7 +135,7 @@ async fn keep_rows<R: Records, E, S: Secrets, C: Clock>(
             }
             Plan::Ends(reason) => {
                 let row = row_document(run, &candidate, told);
-                end(records, &row, &candidate, reason, now).await?;
+                select::readable(end(records, &row, &candidate, reason, now).await.map(Some))?;
                 Ok((candidate.line, None))
             }
         }
@@ -166,7 +182,7 @@ fn row_document(run: &RunId, candidate: &Candidate, told: BTreeSet<String>) -> R
 
 async fn item(records: &impl Records, run: &RunId, row: &RowDocument) -> Result<RowItem, StepError> {
     let key = run.row_key(row.line);
-    let state = match run::fetched(records, &row.key).await? {
+    let state = match select::readable(run::fetched(records, &row.key).await)? {
         Some((fetched, _)) => RowState::fetched_before(key, fetched),
         None => RowState::new(key),
     };
@@ -219,8 +235,9 @@ async fn blame<R, E, S: Secrets, C>(delivery: &Delivery, ports: &Ports<'_, R, E,
     for attempt in 1.. {
         match ports.github.blame(delivery.repository, &ports.config.path, &delivery.commit).await {
             Ok(blame) => return Ok(blame),
-            Err(error) if error.name != ErrorName::Transient => return Err(error),
-            Err(error) if attempt >= patience.blame_tries => {
+            Err(error) if !matches!(error.name, ErrorName::Transient | ErrorName::Corrupt) => return Err(error),
+            // A list that is too long for its limit stays so: anybody can write a long address into a commit.
+            Err(error) if error.name == ErrorName::Corrupt || attempt >= patience.blame_tries => {
                 tracing::warn!(%error, "the authors of lines are unknown; their rows go to the default subscription");
                 break;
             }

@@ -5,7 +5,7 @@ use gate_core::SCHEMA_VERSION;
 use gate_core::digest::Sha256;
 use gate_core::ports::{Clock, ExecutionStatus, Executions, Put, Records, Secrets};
 use gate_core::route::Route;
-use gate_core::run::{Delivery, Intake, Look, RunId, RunKind, keep_document, read_json};
+use gate_core::run::{Delivery, Intake, Look, RunDocument, RunId, RunKind, keep_document, read_json};
 use gate_core::step::{ErrorName, StepError};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub const AGAIN_ATTEMPTS: u32 = 5;
 pub struct Reconciled {
     /// How many deliveries had been lost.
     pub lost: u32,
-    /// The runs that were started.
+    /// The executions that were started.
     pub started: Vec<RunId>,
     /// What went wrong with single branches. The others were looked at all the same.
     #[serde(skip)]
@@ -47,8 +47,11 @@ impl Reconciled {
 pub struct Again {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The run.
+    /// The name of the execution, and of the run unless it goes on with another.
     pub run: RunId,
+    /// The run that was read and did not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<RunId>,
     /// Of the rows, of what they were last decided by and of what they are decided by now.
     pub change: Sha256,
     /// How often this change was tried.
@@ -89,7 +92,12 @@ async fn reconcile_branch<R: Records, E: Executions, S: Secrets, C: Clock>(
     if let Some(intake) = unfinished(&delivery, ports).await? {
         match intake {
             Unfinished::Waits => {}
-            Unfinished::Starts(run) => start(run, RunKind::Push, &delivery, ports, done).await?,
+            // The run stays the one that its first attempt began: what that one has answered is told by nobody else.
+            Unfinished::Starts(execution) => {
+                let intake =
+                    Intake { run: intake::run_of(&delivery, 1), kind: RunKind::Push, delivery: delivery.key() };
+                start(execution, &intake, ports, done).await?;
+            }
         }
         return Ok(());
     }
@@ -131,7 +139,7 @@ async fn delivered<R: Records, E, S: Secrets, C: Clock>(
 enum Unfinished {
     /// Time.
     Waits,
-    /// This run.
+    /// The execution of this name.
     Starts(RunId),
 }
 
@@ -142,7 +150,7 @@ async fn unfinished<R: Records, E: Executions, S, C: Clock>(
 ) -> Result<Option<Unfinished>, StepError> {
     let newest = intake::newest_attempt(ports.executions, delivery).await?;
     let (attempt, status) = newest.map_or((1, None), |(attempt, status)| (attempt, Some(status)));
-    let has_summary = ports.records.get(&intake::run_of(delivery, attempt).summary_key()).await?.is_some();
+    let has_summary = ports.records.get(&intake::run_of(delivery, 1).summary_key()).await?.is_some();
     Ok(match status {
         Some(ExecutionStatus::Succeeded) => None,
         Some(ExecutionStatus::Running) => Some(Unfinished::Waits),
@@ -174,9 +182,22 @@ async fn decide_again<R: Records, E: Executions, S: Secrets, C: Clock>(
     if status == Some(ExecutionStatus::Running) {
         return Ok(());
     }
+    if let Some(newest) = &newest
+        && status != Some(ExecutionStatus::Succeeded)
+        && let Some(intake) = untold(records, newest).await?
+    {
+        if status.is_none() && newest.continues.is_some() {
+            return start(newest.run.clone(), &intake, ports, done).await;
+        }
+        if status.is_some() && newest.attempt < AGAIN_ATTEMPTS {
+            let (change, attempt) = (newest.change, newest.attempt + 1);
+            return start_again(change, attempt, &next, Some(intake), delivery, ports, done).await;
+        }
+    }
     let request = request::at_commit(ports.github, &ports.config.path, delivery).await?;
     let Ok(content) = request.content else { return Ok(()) };
-    let Candidates { rows, .. } = request::candidates(records, &content.rows, rules.policy).await?;
+    let Candidates { rows, .. } =
+        request::candidates(records, &content.rows, delivery.repository, rules.policy).await?;
     let choice = Choice { kind: RunKind::Again, run: None, inputs: rules.inputs, now: ports.clock.now() };
     let chosen = select::choose(records, rows, &choice).await?;
     if chosen.is_empty() {
@@ -186,32 +207,63 @@ async fn decide_again<R: Records, E: Executions, S: Secrets, C: Clock>(
     let attempt = match (newest.filter(|newest| newest.change == change), status) {
         (None, _) => 1,
         // It was written down and not started.
-        (Some(newest), None) => return start(newest.run, RunKind::Again, delivery, ports, done).await,
+        (Some(newest), None) => {
+            let intake = Intake { run: newest.run.clone(), kind: RunKind::Again, delivery: delivery.key() };
+            return start(newest.run, &intake, ports, done).await;
+        }
         (Some(newest), Some(ExecutionStatus::Unfinished)) if newest.attempt < AGAIN_ATTEMPTS => newest.attempt + 1,
         (Some(newest), _) => {
             tracing::error!(run = %newest.run, attempt = newest.attempt, "rows were decided again and are as they were");
             return Ok(());
         }
     };
-    let why = Sha256::of(format!("{change}\n{attempt}").as_bytes());
-    let run = RunId::of_change(delivery.repository, &delivery.reference, &why);
-    let mark = Again { schema_version: SCHEMA_VERSION, run: run.clone(), change, attempt, at: ports.clock.now() };
-    if keep_document(records, &next, &mark).await? == Put::Exists {
-        // Another tick is at it.
-        return Ok(());
-    }
-    start(run, RunKind::Again, delivery, ports, done).await
+    start_again(change, attempt, &next, None, delivery, ports, done).await
 }
 
-async fn start<R, E: Executions, S, C>(
-    run: RunId,
-    kind: RunKind,
+/// The run of a mark, if it was read and its digests were not sent: they are the only ones that tell what it has found out.
+async fn untold(records: &impl Records, mark: &Again) -> Result<Option<Intake>, StepError> {
+    let run = mark.continues.as_ref().unwrap_or(&mark.run);
+    let Some(document) = read_json::<RunDocument>(records, &run.document_key()).await? else { return Ok(None) };
+    if records.get(&run.summary_key()).await?.is_some() {
+        return Ok(None);
+    }
+    let delivery = Delivery::key_of(document.repository, &document.reference, &document.commit);
+    Ok(Some(Intake { run: document.run, kind: RunKind::Again, delivery }))
+}
+
+/// Writes down that a change is tried once more, and starts an execution for it: of a run of its own, or of one that it goes on
+/// with.
+async fn start_again<R: Records, E: Executions, S: Secrets, C: Clock>(
+    change: Sha256,
+    attempt: u32,
+    mark_key: &str,
+    continued: Option<Intake>,
     delivery: &Delivery,
     ports: &Ports<'_, R, E, S, C>,
     done: &mut Reconciled,
 ) -> Result<(), StepError> {
-    let (run, _) = intake::start(ports.executions, &Intake { run, kind, delivery: delivery.key() }).await?;
-    done.started.push(run);
+    let why = Sha256::of(format!("{change}\n{attempt}").as_bytes());
+    let run = RunId::of_change(delivery.repository, &delivery.reference, &why);
+    let continues = continued.as_ref().map(|intake| intake.run.clone());
+    let at = ports.clock.now();
+    let mark = Again { schema_version: SCHEMA_VERSION, run: run.clone(), continues, change, attempt, at };
+    if keep_document(ports.records, mark_key, &mark).await? == Put::Exists {
+        // Another tick is at it.
+        return Ok(());
+    }
+    let own = || Intake { run: run.clone(), kind: RunKind::Again, delivery: delivery.key() };
+    start(run.clone(), &continued.unwrap_or_else(own), ports, done).await
+}
+
+/// Starts an execution of the intake machine.
+async fn start<R, E: Executions, S, C>(
+    execution: RunId,
+    intake: &Intake,
+    ports: &Ports<'_, R, E, S, C>,
+    done: &mut Reconciled,
+) -> Result<(), StepError> {
+    intake::start(ports.executions, &execution, intake).await?;
+    done.started.push(execution);
     Ok(())
 }
 

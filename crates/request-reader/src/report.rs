@@ -11,7 +11,7 @@ use gate_core::text::escape_to;
 use serde::{Deserialize, Serialize};
 
 use crate::github::{DESCRIPTION_CHARS, State, Status};
-use crate::{Ports, ROWS_AT_ONCE, intake};
+use crate::{Ports, ROWS_AT_ONCE, intake, select};
 
 /// Whose status it is; a later one replaces it.
 pub const CONTEXT: &str = "package-gate";
@@ -67,7 +67,7 @@ async fn counts<R: Records, E: Executions, S: Secrets, C>(
     }
     let verdicts = rows.into_iter().map(async |(line, run)| {
         let row: RowDocument = run::read(ports.records, &run.row_key(line)).await?;
-        let notice = run::latest_notice(ports.records, &row.key).await?;
+        let notice = select::readable(run::latest_notice(ports.records, &row.key).await)?;
         Ok::<_, StepError>((line, notice.map(|notice| notice.ended.outcome.verdict)))
     });
     let verdicts: BTreeMap<_, _> = stream::iter(verdicts).buffer_unordered(ROWS_AT_ONCE).try_collect().await?;

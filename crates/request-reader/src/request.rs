@@ -99,7 +99,12 @@ fn asked(wanted: &Wanted) -> Asked {
 }
 
 /// Judges all rows together, with what the ledger says of those that have rivals.
-pub(crate) async fn candidates(records: &impl Records, rows: &[Row], policy: &Policy) -> Result<Candidates, StepError> {
+pub(crate) async fn candidates(
+    records: &impl Records,
+    rows: &[Row],
+    repository: u64,
+    policy: &Policy,
+) -> Result<Candidates, StepError> {
     let decided = decided_rivals(records, rows).await?;
     let standings = standings(rows, |wanted| decided.contains(&asked(wanted)));
     let mut repeated = BTreeMap::<u64, Vec<u64>>::new();
@@ -133,6 +138,7 @@ pub(crate) async fn candidates(records: &impl Records, rows: &[Row], policy: &Po
             }
         };
         let lines = [row.line].into_iter().chain(repeated.get(&row.line).into_iter().flatten().copied()).collect();
+        let key = key.within(repository);
         let (line, name, source) = (row.line, row.name.clone(), row.source.clone());
         Some(Candidate { line, name, source, key, plan, lines, requesters })
     };
@@ -204,5 +210,17 @@ mod tests {
             assert!(rows.iter().all(|row| lines.contains(&row.line)), "{bytes:?}");
         }
         assert_eq!(git_lines(b"a\nb", &BTreeSet::from([2, 9])), BTreeMap::from([(2, 2)]));
+    }
+
+    #[tokio::test]
+    async fn who_asks_in_another_repository_is_told_there() {
+        let (records, policy) = (gate_core::testing::MemoryRecords::default(), Policy::built_in().unwrap());
+        let rows = parse(b"six,pkg:pypi/six@1.16.0\nbad\n").unwrap();
+        let keys = async |repository| {
+            let candidates = candidates(&records, &rows, repository, &policy).await.unwrap();
+            candidates.rows.into_iter().map(|row| row.key).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(keys(1).await, keys(1).await);
+        assert_eq!((keys(1).await.len(), keys(1).await.is_disjoint(&keys(2).await)), (2, true));
     }
 }

@@ -4,7 +4,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::ports::Records;
 use gate_core::run::{self, Inputs, Look, Notice, OutcomeDocument, RunId, RunKind};
-use gate_core::step::StepError;
+use gate_core::step::{ErrorName, StepError};
+use gate_core::text::escape;
 use jiff::Timestamp;
 
 use crate::ROWS_AT_ONCE;
@@ -32,14 +33,26 @@ pub(crate) async fn choose(
     choice: &Choice<'_>,
 ) -> Result<Vec<Chosen>, StepError> {
     let judged = candidates.into_iter().map(async |candidate| {
-        let notice = run::latest_notice(records, &candidate.key).await?;
+        let notice = readable(run::latest_notice(records, &candidate.key).await)?;
         let may_need_look = choice.kind == RunKind::Again && notice.as_ref().is_some_and(is_open);
-        let look = if may_need_look { run::latest_look(records, &candidate.key).await? } else { None };
+        let look = if may_need_look { readable(run::latest_look(records, &candidate.key).await)? } else { None };
         let belongs = belongs(&candidate, notice.as_ref(), look.as_ref(), choice);
         Ok::<_, StepError>(belongs.then_some(Chosen { candidate, look }))
     });
     let chosen: Vec<_> = stream::iter(judged).buffered(ROWS_AT_ONCE).try_collect().await?;
     Ok(chosen.into_iter().flatten().collect())
+}
+
+/// What can be read of one row's documents: one that cannot be must not stop the other rows. Its own row goes on to the step that
+/// has to write there, and fails in it.
+pub(crate) fn readable<T>(found: Result<Option<T>, StepError>) -> Result<Option<T>, StepError> {
+    match found {
+        Err(error) if error.name == ErrorName::Corrupt => {
+            tracing::error!(error = %escape(&error.message), "a document of a row cannot be read");
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 fn belongs(candidate: &Candidate, notice: Option<&Notice>, look: Option<&Look>, choice: &Choice<'_>) -> bool {

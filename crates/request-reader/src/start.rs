@@ -45,7 +45,7 @@ pub async fn start(
         return Ok(nothing);
     }
     let run = RunId::of_commit(delivery.repository, &delivery.reference, &delivery.commit, 1);
-    let started =
-        intake::start(executions, &Intake { run, kind: RunKind::Push, delivery: created.key.clone() }).await?;
-    Ok(StartAnswer { run: Some(started.0), started: started.1 == Started::Now })
+    let input = Intake { run: run.clone(), kind: RunKind::Push, delivery: created.key.clone() };
+    let started = intake::start(executions, &run, &input).await?;
+    Ok(StartAnswer { run: Some(run), started: started == Started::Now })
 }

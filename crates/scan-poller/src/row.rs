@@ -87,6 +87,10 @@ pub async fn start<Q: Quarantine, R: Records, E: External, C: Clock>(
     for artifact in &artifacts {
         let before = (unscanned.len(), missing.len());
         if ledger::report(ports.records, artifact, ports.built_in).await?.is_none() {
+            // There is nothing to decide on, whatever others say of it.
+            if ledger::unscannable(ports.records, artifact, ports.built_in).await?.is_some() {
+                continue;
+            }
             unscanned.push(*artifact);
         }
         for scanner in ports.external {
@@ -176,6 +180,7 @@ pub async fn decide<Q: Quarantine, R: Records, E: External, C: Clock>(
     let row: RowDocument = run::read(ports.records, &state.row).await?;
     let wanted = row.wanted()?;
     let (fetched, scanners) = (fetched(ports.records, &state).await?, ports.scanners());
+    let inputs = Inputs::of(policy, advisories.map(AdvisoryDb::sha256), &scanners);
     let mut files = Vec::with_capacity(fetched.files.len());
     for run::FetchedFile { filename, sha256, size, evidence } in fetched.files {
         let Some(report) = ledger::merged_report(ports.records, &sha256, &scanners).await? else {
@@ -183,7 +188,8 @@ pub async fn decide<Q: Quarantine, R: Records, E: External, C: Clock>(
                 let message = format!("not every scanner has reported on {sha256}; redrive from Scan");
                 return Err(StepError::new(ErrorName::Corrupt, message));
             };
-            let outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, Reason::of_failure(&failure), None);
+            let mut outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, Reason::of_failure(&failure), None);
+            outcome.inputs = Some(inputs);
             let key = run::keep_outcome(ports.records, &row, &outcome).await?;
             return Ok(state.ended(key));
         };
@@ -203,7 +209,6 @@ pub async fn decide<Q: Quarantine, R: Records, E: External, C: Clock>(
         Verdict::Refused | Verdict::Held | Verdict::Invalid => {}
     }
     let key = ledger::keep_decision(ports.records, wanted, &decision).await?;
-    let inputs = Inputs::of(policy, advisories.map(AdvisoryDb::sha256), &scanners);
     let outcome = OutcomeDocument::of_decision(&row, &decision, key, policy, inputs);
     let key = run::keep_outcome(ports.records, &row, &outcome).await?;
     Ok(state.ended(key))

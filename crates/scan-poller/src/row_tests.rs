@@ -233,15 +233,19 @@ async fn a_decision_is_written_down_once() {
 
 #[tokio::test]
 async fn what_is_no_archive_fails_as_it_does_locally() {
-    let world = World::new(Vec::new()).await;
+    let mut world = World::new(vec![Outside::default()]).await;
     let digest = testing::wheel("example", "1.0").sha256;
     let failure = Failure::new(FailureCode::NotAnArchive, "it is a web page");
     ledger::keep_unscannable(&world.records, &digest, &testing::scanner(), &failure).await.unwrap();
+    world.quarantine = MemoryQuarantine::default();
     let state = world.step("start", world.state.clone()).await.unwrap();
+    assert_eq!((state.status, state.unscanned.len()), (Status::Scanned, 0), "it is neither fetched nor scanned again");
     let state = world.step("decide", state).await.unwrap();
     let outcome: OutcomeDocument = run::read(&world.records, &state.outcome.unwrap()).await.unwrap();
     assert_eq!(
         (outcome.outcome.verdict, outcome.outcome.reasons[0].code.as_str()),
         (Verdict::Failed, "not-an-archive")
     );
+    let inputs = Inputs::of(&Policy::built_in().unwrap(), None, &[testing::scanner(), world.external[0].version()]);
+    assert_eq!(outcome.inputs, Some(inputs), "other rules may read it");
 }

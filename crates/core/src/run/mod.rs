@@ -58,8 +58,9 @@ pub struct RunId(String);
 pub struct BadRunId;
 
 impl RunId {
-    /// The run of a commit. The attempt is 1, and grows only when the reconciler or a person restarts a run that did not
-    /// finish: so the same push, delivered twice, has the same name.
+    /// The run of a commit, and the name of an execution for it. The attempt is 1, and grows only when the reconciler or a person
+    /// restarts a run that did not finish: so the same push, delivered twice, has the same name. The reconciler's later attempts
+    /// are other executions of the first one's run.
     #[must_use]
     pub fn of_commit(repository: u64, reference: &str, commit: &str, attempt: u32) -> Self {
         let commit: String = commit.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
@@ -172,7 +173,13 @@ impl Delivery {
     /// Where it is stored: the same push has one key, whatever its delivery id.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("inbox/{}/{}.json", self.repository, Self::digest(self.repository, &self.reference, &self.commit))
+        Self::key_of(self.repository, &self.reference, &self.commit)
+    }
+
+    /// Where the delivery of a commit is stored.
+    #[must_use]
+    pub fn key_of(repository: u64, reference: &str, commit: &str) -> String {
+        format!("inbox/{repository}/{}.json", Self::digest(repository, reference, commit))
     }
 }
 
@@ -248,7 +255,8 @@ pub struct RowDocument {
     pub told: BTreeSet<String>,
 }
 
-/// What makes two rows the same request through all commits: name, source and pin. Line and requester do not matter.
+/// What makes two rows the same request through all commits of a repository: name, source and pin. Line and requester do not
+/// matter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RowKey(Sha256);
@@ -265,6 +273,12 @@ impl RowKey {
     #[must_use]
     pub fn unreadable(name: &str, source: &str) -> Self {
         Self(Sha256::of(format!("unreadable\n{name}\n{source}").as_bytes()))
+    }
+
+    /// The same row of one repository: what people asked for in one is no answer to those who ask in another.
+    #[must_use]
+    pub fn within(&self, repository: u64) -> Self {
+        Self(Sha256::of(format!("{repository}\n{}", self.0).as_bytes()))
     }
 }
 
@@ -332,7 +346,7 @@ impl Inputs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intake {
-    /// The name of the run and of its execution.
+    /// The run. Its first execution has the same name, a later attempt at it has another.
     pub run: RunId,
     /// Which rows are wanted.
     pub kind: RunKind,

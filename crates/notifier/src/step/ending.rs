@@ -5,7 +5,7 @@ use gate_core::digest::Sha256;
 use gate_core::failure::FailureCode;
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::ports::Records;
-use gate_core::run::{self, Look, Notice, Noticed, OutcomeDocument, RowDocument};
+use gate_core::run::{self, Inputs, Look, Notice, Noticed, OutcomeDocument, RowDocument};
 use gate_core::step::StepError;
 use jiff::Timestamp;
 
@@ -31,11 +31,13 @@ pub(super) async fn keep(
     Ok(noticed)
 }
 
-/// Ends a row that a fault of the system has stopped, and gives its outcome.
+/// Ends a row that a fault of the system has stopped, and gives its outcome; `inputs` is what is in force, so that a change of it
+/// decides the row again also when nobody tries any more.
 pub(super) async fn fail(
     records: &impl Records,
     row: &RowDocument,
     code: FailureCode,
+    inputs: Option<Inputs>,
     now: Timestamp,
 ) -> Result<(OutcomeDocument, Noticed), StepError> {
     let again_at = run::retry_at(records, &row.key, code, now).await?;
@@ -43,7 +45,7 @@ pub(super) async fn fail(
         schema_version: SCHEMA_VERSION,
         outcome: row.outcome(Verdict::Failed, vec![fault(code, again_at)]),
         decision: None,
-        inputs: None,
+        inputs,
         again_at,
     };
     run::keep_outcome(records, row, &ended).await?;
@@ -74,7 +76,8 @@ impl End {
     }
 }
 
-/// How a row ended in its run; `outcomes` are the keys of all outcomes that it had there, and `begun` is when the run was read.
+/// How a row ended in its run; `outcomes` are the keys of all outcomes that it had there, `begun` is when the run was read, and
+/// `inputs` is what is in force.
 ///
 /// A row whose execution did not come to its Notify step is told of here: with its outcome if it had one, else as failed.
 pub(super) async fn of(
@@ -82,6 +85,7 @@ pub(super) async fn of(
     row: &RowDocument,
     outcomes: &[String],
     begun: Timestamp,
+    inputs: &Inputs,
     now: Timestamp,
 ) -> Result<End, StepError> {
     let newest = run::latest_notice(records, &row.key).await?;
@@ -113,7 +117,7 @@ pub(super) async fn of(
             let noticed = keep(records, row, ended.clone(), now).await?;
             (ended, noticed)
         }
-        Err(_) => fail(records, row, FailureCode::Storage, now).await?,
+        Err(_) => fail(records, row, FailureCode::Storage, Some(inputs.clone()), now).await?,
     };
     Ok(End::of(row, ended, matches!(noticed, Noticed::News(_))))
 }

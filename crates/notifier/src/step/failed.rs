@@ -1,8 +1,10 @@
 //! A row whose execution failed.
 
+use gate_core::digest::Sha256;
 use gate_core::failure::FailureCode;
+use gate_core::outcome::Verdict;
 use gate_core::ports::{Clock, Outbox, Records, Subscriptions};
-use gate_core::run::{self, RowDocument, RowState, Status};
+use gate_core::run::{self, Inputs, Noticed, RowDocument, RowState, Status};
 use gate_core::step::{ErrorName, StepError};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -44,7 +46,8 @@ pub struct Execution {
 
 impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_, R, O, S, C, F> {
     /// Ends a row whose execution failed, timed out or was aborted. If its run is over already, its requesters hear of it at
-    /// once. An event that comes after a redrive has ended the row changes nothing.
+    /// once. A row that has an answer keeps it: an event that comes after a redrive has ended the row changes nothing, nor does
+    /// one about a Notify step that failed after its notice was stored, which is told of here.
     ///
     /// # Errors
     /// [`ErrorName::BadInput`] when the event is not about a row's execution that did not finish; whatever a port fails with.
@@ -57,24 +60,36 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         }
         let row: RowDocument = run::read(self.records, &state.row).await?;
         let stopped = event.detail.stop_date.and_then(|date| Timestamp::from_millisecond(date).ok());
-        if let Some(stopped) = stopped
-            && self.was_looked_at_since(&row, stopped).await?
-        {
+        let is_later = |at| stopped.is_some_and(|stopped| at >= stopped);
+        if let Some(notice) = run::latest_notice(self.records, &row.key).await? {
+            if notice.run == row.run {
+                return answer(self.tell_late(&row, Noticed::News(Box::new(notice))).await?.undelivered);
+            }
+            // Another run has published or decided it meanwhile.
+            if notice.ended.outcome.verdict == Verdict::Approved || is_later(notice.at) {
+                return answer(0);
+            }
+        }
+        let look = run::latest_look(self.records, &row.key).await?;
+        if look.is_some_and(|look| look.run == row.run || is_later(look.at)) {
             return answer(0);
         }
         let error = event.detail.error.as_deref().and_then(ErrorName::parse);
         let code = error.map_or(FailureCode::Storage, ErrorName::failure_code);
-        let (_, noticed) = ending::fail(self.records, &row, code, self.clock.now()).await?;
+        let (_, noticed) = ending::fail(self.records, &row, code, self.inputs().await, self.clock.now()).await?;
         answer(self.tell_late(&row, noticed).await?.undelivered)
     }
 
-    async fn was_looked_at_since(&self, row: &RowDocument, time: Timestamp) -> Result<bool, StepError> {
-        let notice = run::latest_notice(self.records, &row.key).await?.map(|notice| notice.at);
-        if notice.is_some_and(|at| at >= time) {
-            return Ok(true);
+    /// What is in force; none when that cannot be known now, for which no notice waits. A policy with faults is not in force, and
+    /// whatever replaces it is a change.
+    async fn inputs(&self) -> Option<Inputs> {
+        match self.in_force.inputs().await {
+            Ok(inputs) => Some(inputs),
+            Err(error) if error.name == ErrorName::Configuration => {
+                Some(Inputs { policy: Sha256::of(b""), advisories: None, scanners: Vec::new() })
+            }
+            Err(_) => None,
         }
-        let look = run::latest_look(self.records, &row.key).await?.map(|look| look.at);
-        Ok(look.is_some_and(|at| at >= time))
     }
 }
 

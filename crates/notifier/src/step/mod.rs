@@ -24,7 +24,7 @@ use gate_core::advisory::AdvisoryDb;
 use gate_core::outcome::Verdict;
 use gate_core::policy::Policy;
 use gate_core::report::ScannerVersion;
-use gate_core::run::{RowState, RunId};
+use gate_core::run::{Inputs, RowState, RunId};
 use gate_core::step::StepError;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub trait InForce: Send + Sync {
     type Rules: Rules;
     /// Reads them.
     fn rules(&self) -> impl Future<Output = Result<Self::Rules, StepError>> + Send;
+    /// Says what verdicts depend on, without reading the advisories.
+    fn inputs(&self) -> impl Future<Output = Result<Inputs, StepError>> + Send;
 }
 
 /// See [`InForce`].

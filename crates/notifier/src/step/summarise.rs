@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, stream};
+use gate_core::advisory::AdvisoryDb;
 use gate_core::failure::FailureCode;
 use gate_core::message;
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::ports::{Clock, Outbox, Records, Subscriptions};
-use gate_core::run::{self, Notice, RowDocument, RunDocument, RunId};
+use gate_core::run::{self, Inputs, Notice, RowDocument, RunDocument, RunId};
 use gate_core::step::{ErrorName, StepError};
 use gate_core::text::escape;
 use jiff::Timestamp;
@@ -46,7 +47,9 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let now = self.clock.now();
         let rules = self.in_force.rules().await?;
         let mut paper = Paper::new(self.config, rules.policy(), rules.advisories(), now);
-        let lines = self.lines(&head, &mut paper, now).await?;
+        let scanners: Vec<_> = std::iter::once(&self.config.built_in).chain(&self.config.external).cloned().collect();
+        let inputs = Inputs::of(rules.policy(), rules.advisories().map(AdvisoryDb::sha256), &scanners);
+        let lines = self.lines(&head, &mut paper, &inputs, now).await?;
 
         let (mut papers, mut others) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
         for Line { paper, told, is_news, row } in lines {
@@ -85,13 +88,19 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
     }
 
     /// Every line of the run, in order.
-    async fn lines(&self, head: &RunDocument, paper: &mut Paper<'_>, now: Timestamp) -> Result<Vec<Line>, StepError> {
+    async fn lines(
+        &self,
+        head: &RunDocument,
+        paper: &mut Paper<'_>,
+        inputs: &Inputs,
+        now: Timestamp,
+    ) -> Result<Vec<Line>, StepError> {
         let outcomes = self.outcomes(&head.run).await?;
         let same_as: BTreeMap<u64, u64> = head.same_as.iter().copied().collect();
         let own: BTreeSet<u64> = head.lines.iter().copied().filter(|line| !same_as.contains_key(line)).collect();
         let mut reading = stream::iter(own.iter().map(async |line| {
             let outcomes = outcomes.get(line).map_or(&[][..], Vec::as_slice);
-            (*line, self.line(head, *line, outcomes, now).await)
+            (*line, self.line(head, *line, outcomes, inputs, now).await)
         }))
         .buffered(ROWS_AT_ONCE);
         let mut lines = BTreeMap::new();
@@ -119,6 +128,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         head: &RunDocument,
         number: u64,
         outcomes: &[String],
+        inputs: &Inputs,
         now: Timestamp,
     ) -> Result<Line, StepError> {
         let row: RowDocument = run::read(self.records, &head.run.row_key(number)).await?;
@@ -126,7 +136,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
             let message = format!("{} is of another row", head.run.row_key(number));
             return Err(StepError::new(ErrorName::Corrupt, message));
         }
-        let End { ended, is_news } = ending::of(self.records, &row, outcomes, head.read_at, now).await?;
+        let End { ended, is_news } = ending::of(self.records, &row, outcomes, head.read_at, inputs, now).await?;
         let told = row.told.clone();
         let row = (ended.outcome.verdict == Verdict::Failed).then_some(row);
         Ok(Line { paper: RowPaper::of(self.records, ended).await?, told, is_news, row })

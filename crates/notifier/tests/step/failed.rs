@@ -2,7 +2,7 @@ use gate_core::outcome::Verdict;
 use gate_core::ports::Records as _;
 use gate_core::run::{RETRY_FIRST, RowDocument, RowState, Status, latest_look, latest_notice};
 use gate_core::step::ErrorName;
-use gate_notifier::step::{Execution, ExecutionEvent};
+use gate_notifier::step::{Execution, ExecutionEvent, InForce as _};
 use jiff::SignedDuration;
 
 use crate::world::{ADA, World, run_id, start};
@@ -50,7 +50,7 @@ async fn the_error_says_what_the_requester_reads() {
         assert!(message.ends_with("it is tried again by itself"), "{message}");
         assert_eq!(notice.ended.again_at, Some(start() + SignedDuration::from_mins(5) + RETRY_FIRST));
         let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
-        assert_eq!((look.inputs, look.again_at), (None, notice.ended.again_at));
+        assert_eq!((look.inputs, look.again_at), (Some(world.rules.inputs().await.unwrap()), notice.ended.again_at));
         assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1);
         assert!(world.mails().is_empty(), "the digest of the run tells it");
     }
@@ -67,22 +67,55 @@ async fn after_seven_days_somebody_has_to_act() {
         let row = world.row(&run_id(u32::try_from(minutes).unwrap()), 2, "alpha", &[ADA]).await;
         world.notifier().failed(&event(&row, "FAILED", Some("Gate.Denied"), minutes)).await.unwrap();
         let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
-        assert_eq!((look.run, look.again_at.is_some()), (row.run, again), "{minutes}");
+        assert_eq!((&look.run, look.again_at.is_some()), (&row.run, again), "{minutes}");
+        // Also then a change decides it again: another scanner, say, in the place of the one that does not answer.
+        let mut inputs = world.rules.inputs().await.unwrap();
+        let now = start() + SignedDuration::from_mins(minutes);
+        assert!(!look.is_stale(&inputs, now), "{minutes}");
+        inputs.scanners = vec!["another".to_owned()];
+        assert!(look.is_stale(&inputs, now), "{minutes}");
     }
     assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1, "the requester knows");
 }
 
 #[tokio::test]
-async fn an_event_that_comes_after_the_redrive_changes_nothing() {
-    for (minutes, ignored) in [(9, true), (10, true), (11, false)] {
-        let (world, run) = (World::new(), run_id(1));
-        world.at(10);
-        let row = world.approved(&run, 2, "alpha", &[ADA]).await;
-        world.at(20);
-        world.notifier().failed(&event(&row, "FAILED", None, minutes)).await.unwrap();
-        let verdict = latest_notice(&world.records, &row.key).await.unwrap().unwrap().ended.outcome.verdict;
-        assert_eq!(verdict == Verdict::Approved, ignored, "{minutes}");
+async fn a_row_that_has_an_answer_keeps_it_whenever_its_event_comes() {
+    // After a redrive, or because Notify failed between the notice and the mail.
+    for minutes in [9, 10, 11] {
+        for approved_by in [run_id(1), run_id(2)] {
+            let (world, run) = (World::new(), run_id(1));
+            let row = world.row(&run, 2, "alpha", &[ADA]).await;
+            world.at(10);
+            world.approved(&approved_by, 2, "alpha", &[ADA]).await;
+            world.at(20);
+            world.notifier().failed(&event(&row, "FAILED", None, minutes)).await.unwrap();
+            let notice = latest_notice(&world.records, &row.key).await.unwrap().unwrap();
+            assert_eq!((notice.ended.outcome.verdict, notice.run), (Verdict::Approved, approved_by), "{minutes}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_notice_that_was_stored_and_not_told_is_told_of_when_its_execution_fails() {
+    let (world, run) = (World::new(), run_id(1));
+    world.head(&run, [2], &[]).await;
+    let row = world.row(&run, 2, "alpha", &[ADA]).await;
+    world.summarise(&run).await;
+    assert_eq!(world.mails().len(), 1, "it failed");
+    // Somebody redrives it, and no mail can be sent.
+    let state = world.decided(&row, Vec::new()).await;
+    *world.sent.broken.lock().unwrap() = Some(ADA.to_owned());
+    world.notifier().notify(state).await.unwrap_err();
+    *world.sent.broken.lock().unwrap() = None;
+    for _ in 0..2 {
+        world.notifier().failed(&event(&row, "FAILED", Some("Gate.Transient"), 30)).await.unwrap();
+    }
+    assert_eq!(
+        latest_notice(&world.records, &row.key).await.unwrap().unwrap().ended.outcome.verdict,
+        Verdict::Approved
+    );
+    let subjects: Vec<_> = world.mails().into_iter().map(|mail| mail.subject).collect();
+    assert_eq!(subjects, ["Package Gate: alpha 1.0 failed", "Package Gate: alpha 1.0 approved"]);
 }
 
 #[tokio::test]
@@ -98,10 +131,13 @@ async fn an_event_after_a_redrive_that_told_no_news_changes_nothing() {
 
 #[tokio::test]
 async fn a_row_that_failed_after_its_run_is_told_of_at_once_and_once() {
-    let (world, run) = (World::new(), run_id(1));
-    world.head(&run, [2], &[]).await;
-    let row = world.refused(&run, 2, "alpha", &[ADA]).await;
+    let (world, first, run) = (World::new(), run_id(1), run_id(2));
+    world.head(&first, [2], &[]).await;
+    world.refused(&first, 2, "alpha", &[ADA]).await;
+    world.summarise(&first).await;
     world.at(10);
+    world.head(&run, [], &[]).await;
+    let row = world.row(&run, 2, "alpha", &[ADA]).await;
     world.summarise(&run).await;
     world.at(20);
     for _ in 0..2 {

@@ -167,6 +167,10 @@ impl InForce for Fixed {
         self.1.fetch_add(1, Ordering::SeqCst);
         Ok(self.clone())
     }
+
+    async fn inputs(&self) -> Result<Inputs, StepError> {
+        Ok(Inputs::of(self.policy(), self.advisories().map(AdvisoryDb::sha256), &[testing::scanner()]))
+    }
 }
 
 impl Rules for Fixed {

@@ -263,7 +263,7 @@ impl<S: Secrets> GitHub<S> {
         Ok(Blame(ranges))
     }
 
-    /// Sets a status of a commit.
+    /// Sets a status of a commit. One that was pushed over and is gone needs none.
     ///
     /// # Errors
     /// [`ErrorName::Denied`] when the token may not.
@@ -277,12 +277,20 @@ impl<S: Secrets> GitHub<S> {
             body["target_url"] = Value::String(link.clone());
         }
         let path = repository_path(repository, &["statuses", commit]);
-        match self.client.send(Method::POST, &path, &[], JSON, Some(&body), self.limits.json_bytes).await? {
-            Answer::Body(_) => Ok(()),
-            Answer::Missing => Err(StepError::new(
+        let sent = self.client.send(Method::POST, &path, &[], JSON, Some(&body), self.limits.json_bytes).await;
+        let refused = match sent {
+            Ok(Answer::Body(_)) => return Ok(()),
+            Ok(Answer::Missing) => StepError::new(
                 ErrorName::Denied,
                 "GitHub lets this access token set no status of the commit; give it write access to commit statuses",
-            )),
+            ),
+            // 422 is GitHub's answer about a commit that is gone, too.
+            Err(error) if error.name == ErrorName::Configuration => error,
+            Err(error) => return Err(error),
+        };
+        match self.why_missing(repository, commit).await? {
+            File::CommitGone => Ok(()),
+            _ => Err(refused),
         }
     }
 

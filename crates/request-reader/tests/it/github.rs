@@ -228,9 +228,27 @@ async fn a_status_that_may_not_be_set_is_denied() {
         world.hub().statuses[0].1,
         serde_json::json!({"state": "success", "description": "1 approved", "context": "gate"})
     );
-    for code in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN] {
+    world.push(1, "");
+    for (code, name) in [
+        (StatusCode::NOT_FOUND, ErrorName::Denied),
+        (StatusCode::FORBIDDEN, ErrorName::Denied),
+        (StatusCode::UNPROCESSABLE_ENTITY, ErrorName::Configuration),
+    ] {
         world.hub().scripted.push_back(("/statuses/", code, HeaderMap::new(), Vec::new()));
         let error = world.github.set_status(REPOSITORY, &commit(1), &status).await.unwrap_err();
-        assert_eq!(error.name, ErrorName::Denied);
+        assert_eq!(error.name, name);
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_gone_needs_no_status() {
+    let world = World::new().await;
+    let status = Status { state: State::Failure, description: "gone".to_owned(), link: None, context: "gate" };
+    for code in [StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY] {
+        world.hub().scripted.push_back(("/statuses/", code, HeaderMap::new(), Vec::new()));
+        assert_eq!(world.github.set_status(REPOSITORY, &commit(1), &status).await, Ok(()));
+    }
+    world.hub().visible = false;
+    let error = world.github.set_status(REPOSITORY, &commit(1), &status).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::Denied);
 }

@@ -3,10 +3,12 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, StatusCode};
 use gate_core::digest::Sha256;
-use gate_core::outcome::Verdict;
+use gate_core::outcome::{Reason, Verdict};
 use gate_core::ports::Records as _;
 use gate_core::request::{MAX_BYTES, MAX_ROWS};
-use gate_core::run::{self, Delivery, FetchedDocument, Intake, RowItem, RowState, RunDocument, RunId, RunKind};
+use gate_core::run::{
+    self, Delivery, FetchedDocument, Intake, OutcomeDocument, RowItem, RowState, RunDocument, RunId, RunKind,
+};
 use gate_core::step::ErrorName;
 use serde_json::json;
 
@@ -51,6 +53,24 @@ async fn reading_twice_changes_nothing_and_asks_github_once() {
     let after = snapshot(&world).await;
     assert!(before.iter().all(|document| after.contains(document)));
     assert_eq!(after.len(), before.len() + 2, "the notice and the look of the row's end");
+}
+
+async fn rows(world: &World, intake: &Intake) -> usize {
+    gate_request_reader::read(intake, &world.ports(), world.rules()).await.unwrap().rows
+}
+
+#[tokio::test]
+async fn an_attempt_at_a_run_whose_rows_have_all_ended_has_nothing_to_map() {
+    let world = World::new().await;
+    let (intake, lines) = world.push_and_read(1, "six,pkg:pypi/six@1.16.0\nflask,pkg:pypi/flask@3.0.3\nbad\n").await;
+    for (line, left) in lines.into_iter().zip([2, 0]) {
+        let row = world.row(&intake.run, line).await;
+        let reason = Reason::new("storage", "why");
+        let outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, reason, None);
+        assert_eq!(rows(&world, &intake).await, 2);
+        run::keep_outcome(&world.records, &row, &outcome).await.unwrap();
+        assert_eq!(rows(&world, &intake).await, left);
+    }
 }
 
 async fn snapshot(world: &World) -> Vec<(String, Vec<u8>)> {
@@ -193,6 +213,23 @@ async fn a_bad_row_ends_by_itself_and_touches_no_other() {
 }
 
 #[tokio::test]
+async fn documents_of_one_row_that_cannot_be_read_stop_no_other() {
+    let world = World::new().await;
+    let csv = "six,pkg:pypi/six@1.16.0\nbad\n";
+    let (first, _) = world.push_and_read(1, csv).await;
+    for line in [1, 2] {
+        let key = world.row(&first.run, line).await.key;
+        for folder in ["fetched", "notices", "looks"] {
+            world.records.put_new(&format!("{folder}/{key}/000009.json"), b"{").await.unwrap();
+        }
+    }
+    let (second, lines) = world.push_and_read(2, &format!("{csv}flask,pkg:pypi/flask@3.0.3\n")).await;
+    assert_eq!(lines, [1, 3]);
+    world.executions.set(&second.run, gate_core::ports::ExecutionStatus::Succeeded);
+    gate_request_reader::report(&second.run, &world.ports()).await.unwrap();
+}
+
+#[tokio::test]
 async fn rows_that_cannot_both_hold_end_and_the_one_that_is_left_is_worked_on() {
     let world = World::new().await;
     let pin = "a".repeat(64);
@@ -236,6 +273,7 @@ async fn without_authors_the_rows_go_on() {
         (StatusCode::BAD_GATEWAY, String::new(), 3, false),
         (StatusCode::OK, error.to_string(), 3, false),
         (StatusCode::OK, "{}".to_owned(), 3, false),
+        (StatusCode::OK, " ".repeat(17 << 20), 1, false),
     ] {
         let world = World::new().await;
         let intake = world.deliver(&world.push(1, "six,pkg:pypi/six@1.16.0,,a@corp.example\n")).await;
@@ -245,7 +283,7 @@ async fn without_authors_the_rows_go_on() {
         assert_eq!(world.read(&intake).await, Ok(vec![1]));
         let told = world.row(&intake.run, 1).await.told;
         assert!(told.contains("a@corp.example"));
-        assert_eq!(told.contains("author@corp.example"), authored, "{status} {body}");
+        assert_eq!(told.contains("author@corp.example"), authored, "{status} {}", body.len());
     }
 }
 

@@ -70,17 +70,61 @@ async fn a_run_that_did_not_finish_is_tried_again_by_another_name() {
         assert_eq!(tick(&world).await, (0, vec![attempt(n)]));
         nothing(&world).await;
     }
-    assert_eq!(world.executions.intake(&attempt(20)), Intake { run: attempt(20), ..intake });
+    assert_eq!(world.executions.intake(&attempt(20)), intake, "it goes on with the first one's run");
     *world.executions.asked.lock().unwrap() = 0;
     nothing(&world).await;
     assert!(*world.executions.asked.lock().unwrap() <= 12, "it doubles and halves");
     // The digests were sent, and the commit status could not be set: that is for an operator.
     world.executions.set(&attempt(20), ExecutionStatus::Unfinished);
-    world.records.put_new(&attempt(20).summary_key(), b"{}").await.unwrap();
-    world.read(&Intake { run: attempt(20), kind: RunKind::Push, delivery: delivery.key() }).await.unwrap();
+    world.records.put_new(&intake.run.summary_key(), b"{}").await.unwrap();
+    world.read(&intake).await.unwrap();
     for line in 1..=3 {
-        world.end(&attempt(20), line, Verdict::Approved, None).await;
+        world.end(&intake.run, line, Verdict::Approved, None).await;
     }
+    nothing(&world).await;
+}
+
+/// Its digests could not be sent: nobody has heard of its rows, and no other run tells of them.
+#[tokio::test]
+async fn an_attempt_tells_what_the_one_before_it_has_found_out() {
+    let world = World::new().await;
+    let (intake, lines) = world.push_and_read(1, CSV).await;
+    for line in 1..=3 {
+        world.end(&intake.run, line, Verdict::Approved, None).await;
+    }
+    world.executions.set(&intake.run, ExecutionStatus::Unfinished);
+    let (_, started) = tick(&world).await;
+    let again = world.executions.intake(&started[0]);
+    assert_eq!((world.read(&again).await, again.run == started[0]), (Ok(lines), false));
+    assert_eq!(world.document::<run::RunDocument>(&again.run.document_key()).await.lines, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn rows_that_were_decided_again_are_told_of_by_the_run_that_did() {
+    let mut world = World::new().await;
+    finished(&world).await;
+    world.change_inputs();
+    let (_, first) = tick(&world).await;
+    let again = world.executions.intake(&first[0]);
+    assert_eq!(world.read(&again).await, Ok(vec![2, 3]));
+    for line in 2..=3 {
+        world.end(&again.run, line, Verdict::Approved, None).await;
+    }
+    // The branch moves on, and the digests cannot be sent for a while.
+    let (next, _) = world.push_and_read(2, "six,pkg:pypi/six@1.16.0\n").await;
+    world.finish(&next.run).await;
+    let mut last = first[0].clone();
+    for _ in 1..AGAIN_ATTEMPTS {
+        world.executions.set(&last, ExecutionStatus::Unfinished);
+        let (_, started) = tick(&world).await;
+        assert_eq!((started.len(), world.executions.intake(&started[0])), (1, again.clone()));
+        assert_eq!(world.read(&again).await, Ok(vec![2, 3]));
+        world.executions.known.lock().unwrap().remove(started[0].as_str());
+        assert_eq!(tick(&world).await.1, started, "it was written down and not started");
+        assert_eq!(world.executions.intake(&started[0]), again);
+        last = started[0].clone();
+    }
+    world.executions.set(&last, ExecutionStatus::Unfinished);
     nothing(&world).await;
 }
 
