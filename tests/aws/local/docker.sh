@@ -7,7 +7,8 @@ dockerd_pid=
 docker_up() {
   command -v docker >/dev/null || need docker docker.io || cannot_run "there is no docker, and it could not be installed: NO FUNCTION RAN IN A CONTAINER"
   docker info >/dev/null 2>&1 && return 0
-  [ "$(id -u)" -eq 0 ] && command -v dockerd >/dev/null ||
+  # A client may be here without its daemon.
+  [ "$(id -u)" -eq 0 ] && need dockerd docker.io ||
     cannot_run "no Docker daemon answers, and only root can start one: NO FUNCTION RAN IN A CONTAINER"
   local log
   log="$(target_dir)/ci-tools/aws/dockerd.log"
