@@ -1,0 +1,1 @@
+"""Small stand-ins, on loopback, for the services that no emulator has. Their rules are the services' own."""

@@ -1,0 +1,190 @@
+"""The state machines themselves: steps that are killed, lose their answers, run twice or fail, and the size of what they carry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+LIMIT = 262_144
+"""Bytes of an input or output (Step Functions quotas); the emulator does not enforce it."""
+ROW_LIMIT = 16 << 10
+"""Bytes of a row's state, whatever the row has."""
+
+SIZES = ("input", "output", "parameters")
+
+
+def entered(history: list[dict], state: str) -> dict:
+    """The input of a state's last entry."""
+    events = [event["stateEnteredEventDetails"] for event in history if "stateEnteredEventDetails" in event]
+    return json.loads([event for event in events if event["name"] == state][-1]["input"])
+
+
+def row_execution(world, commit, line=2):
+    return world.executions("RowMachine")[f"{world.run_name(commit)}-{line:06}"]
+
+
+def invoke(world, function: str, payload: object) -> dict:
+    client = world.emulator.client("lambda")
+    answer = client.invoke(FunctionName=world.stack.id(function), Payload=json.dumps(payload).encode())
+    body = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, body
+    return body
+
+
+def test_a_failed_step_is_told_and_can_be_run_again(world):
+    """The emulator has no Redrive. What it would do is done here: the failed state's own input, through the same function, and
+    then the rest of the machine."""
+    content = world.services.package("redriven")
+    world.services.artifacts.down = True
+    try:
+        commit = world.push("redriven,pkg:pypi/redriven@1.0\n")
+        world.wait(lambda: world.notices("redriven"), 180, "the notice of the failure")
+    finally:
+        world.services.artifacts.down = False
+        world.services.artifacts.troubles.clear()
+    execution = row_execution(world, commit)
+    assert execution["status"] == "FAILED"
+    outcome = world.notices("redriven")[0]["ended"]["outcome"]
+    assert (outcome["verdict"], outcome["reasons"][0]["code"]) == ("failed", "storage")
+    history = world.history(execution["executionArn"])
+    names = [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
+    assert names[-1] == "Publish", "nothing exits after the failed state, so Redrive runs it again"
+    run = world.ended(commit)
+    assert run.verdict(2) == "failed storage", "the run ended all the same"
+    world.mails()
+
+    published = world.services.artifacts.published
+    ended = invoke(world, "PublisherFunction", entered(history, "Publish"))
+    assert ended["status"] == "ended"
+    states = world.emulator.client("stepfunctions")
+    name = f"{execution['name']}-redrive"
+    states.start_execution(stateMachineArn=world.machine("RowMachine"), name=name, input=json.dumps(ended))
+    world.wait(lambda: world.executions("RowMachine")[name]["status"] == "SUCCEEDED", 60, "the redriven row")
+    assert content in world.services.artifacts.assets("redriven", "1.0").values()
+    assert world.services.artifacts.published == published + 1
+    assert [n["ended"]["outcome"]["verdict"] for n in world.notices("redriven")] == ["failed", "approved"]
+
+
+def test_every_step_may_run_twice(world):
+    world.services.package("repeated")
+    commit = world.push("repeated,pkg:pypi/repeated@1.0\n")
+    world.ended(commit)
+    world.wait(lambda: world.statuses(commit), 30, "the status")
+    world.wait(world.mails, 30, "the mail")
+    history = world.history(row_execution(world, commit)["executionArn"])
+    published, before = world.services.artifacts.published, set(world.keys())
+    fetched = entered(history, "StartScans")
+    assert invoke(world, "FetcherFunction", entered(history, "Fetch")) == fetched
+    invoke(world, "ScanPollerFunction", {"task": "start", "state": fetched})
+    [artifact] = entered(history, "ScanArtifacts")["unscanned"]
+    invoke(world, "ScannerFunction", {"row": fetched["row"], "artifact": artifact})
+    decided = invoke(world, "ScanPollerFunction", {"task": "decide", "state": entered(history, "Decide")})
+    assert decided["status"] == "approved"
+    ended = invoke(world, "PublisherFunction", entered(history, "Publish"))
+    invoke(world, "NotifierFunction", {"task": "notify", "state": ended})
+    run = world.run_name(commit)
+    invoke(world, "NotifierFunction", {"task": "summarise", "run": run})
+    invoke(world, "RequestReaderFunction", {"task": "report", "run": run})
+    assert world.services.artifacts.published == published
+    assert len(world.notices("repeated")) == 1
+    assert world.mails() == []
+    assert set(world.keys()) == before, "nothing was written anew"
+
+
+@pytest.mark.parametrize(
+    "name, function, slow",
+    [("killfetch", "FetcherFunction", "page"), ("killpublish", "PublisherFunction", "publication")],
+)
+def test_a_function_that_is_killed_is_run_again(world, name, function, slow):
+    world.services.package(name)
+    if slow == "page":
+        world.services.packages.delays[f"/simple/{name}/"] = 3
+    else:
+        world.services.artifacts.delay = 3
+    published = world.services.artifacts.published
+    try:
+        commit = world.push(f"{name},pkg:pypi/{name}@1.0\n")
+
+        def busy() -> bool:
+            if slow == "page":
+                return bool(world.services.packages.asked(f"/simple/{name}/"))
+            return any(call["package"] == name for call in world.services.artifacts.called("PublishPackageVersion"))
+
+        world.wait(busy, 60, "the step")
+        assert world.emulator.kill(world.stack.id(function)) > 0
+    finally:
+        world.services.artifacts.delay = 0.0
+    assert world.ended(commit).verdict(2) == "approved no-finding"
+    world.services.packages.delays.clear()
+    assert world.services.artifacts.status(name, "1.0") == "Published"
+    assert world.services.artifacts.published == published + 1
+    assert len(world.notices(name)) == 1
+
+
+def test_answers_that_are_lost_on_the_way_change_nothing(world):
+    content = world.services.package("unlucky")
+    world.mails()
+    lost = world.emulator.recorder.lost
+    lost.update({"s3:PutObject": 6, "s3:GetObject": 2, "sns:Publish": 1, "states:StartExecution": 1, "s3:ListBucket": 2})
+    commit = world.push("unlucky,pkg:pypi/unlucky@1.0\n")
+    assert world.ended(commit).verdict(2) == "approved no-finding"
+    assert content in world.services.artifacts.assets("unlucky", "1.0").values()
+    assert len(world.notices("unlucky")) == 1
+    assert lost["s3:PutObject"] == 0 and lost["states:StartExecution"] == 0
+    lost.clear()
+    world.wait(world.mails, 30, "the mail")
+
+
+def test_throttled_and_expired_calls_to_the_repository_are_made_again(world):
+    content = world.services.package("throttled")
+    world.services.artifacts.throttle(3)
+    assert world.ask("throttled,pkg:pypi/throttled@1.0\n").verdict(2) == "approved no-finding"
+    assert content in world.services.artifacts.assets("throttled", "1.0").values()
+
+
+def test_other_bytes_under_the_same_coordinates_are_never_overwritten(world):
+    first = world.services.package("contested")
+    assert world.ask("contested,pkg:pypi/contested@1.0\n").verdict(2) == "approved no-finding"
+    url = world.services.archive("contested")
+    digest = hashlib.sha256(world.services.packages.files["/archives/contested-1.0.zip"]).hexdigest()
+    run = world.ask(f"contested,{url},{digest}\n")
+    row = run.row(2)
+    if row.get("coordinates") == "pkg:pypi/contested@1.0":
+        assert run.verdict(2) == "invalid coordinates-taken"
+    assert first in world.services.artifacts.assets("contested", "1.0").values()
+    assert len(world.services.artifacts.assets("contested", "1.0")) <= 2
+
+
+def test_a_stored_artifact_that_was_damaged_is_fetched_again(world):
+    url = world.services.archive("rotten")
+    content = world.services.packages.files["/archives/rotten-1.0.zip"]
+    digest = hashlib.sha256(content).hexdigest()
+    world.s3.put_object(Bucket=world.data, Key=f"quarantine/{digest}", Body=content[:-1] + b"x")
+    run = world.ask(f"rotten,{url},{digest}\n")
+    assert run.verdict(2) == "approved no-finding"
+    assert ("rotten-1.0.zip", digest) in world.services.artifacts.downloadable()
+
+
+def test_a_large_file_that_is_not_what_it_should_be_leaves_nothing_behind(world):
+    world.services.packages.serve("archives/large-1.0.zip", bytes(20 << 20))
+    run = world.ask(f"large,{world.services.packages.address('archives/large-1.0.zip')},{'0' * 64}\n")
+    assert run.row(2)["verdict"] == "failed"
+    assert world.keys("incoming/") == []
+    assert not world.s3.list_multipart_uploads(Bucket=world.data).get("Uploads")
+
+
+@pytest.mark.last
+@pytest.mark.parametrize("machine", ["IntakeMachine", "RowMachine"])
+def test_what_the_machines_carry_stays_small(world, machine):
+    largest = 0
+    executions = world.executions(machine)
+    assert executions
+    for execution in executions.values():
+        for event in world.history(execution["executionArn"]):
+            for details in event.values():
+                if isinstance(details, dict):
+                    largest = max([largest, *(len((details.get(size) or "").encode()) for size in SIZES)])
+    assert 0 < largest < (ROW_LIMIT if machine == "RowMachine" else LIMIT // 8), largest
+    print(f"{machine}: {len(executions)} executions, at most {largest} bytes in a state")
