@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import struct
 import tarfile
 import zipfile
@@ -131,6 +132,11 @@ def encrypted(name: str, version: str) -> bytes:
 def page() -> bytes:
     """What a host answers that wants a login first: no archive."""
     return b"<!DOCTYPE html><html><body>Please sign in.</body></html>"
+
+
+def noise(size: int) -> bytes:
+    """Text that does not compress much, the same each time."""
+    return random.Random(1).randbytes(size // 2).hex().encode()
 
 
 def advisories() -> bytes:

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+import forge
+
 LIMIT = 262_144
 """Bytes of an input or output (Step Functions quotas); the emulator does not enforce it."""
 ROW_LIMIT = 16 << 10
@@ -157,21 +159,44 @@ def test_other_bytes_under_the_same_coordinates_are_never_overwritten(world):
     assert len(world.services.artifacts.assets("contested", "1.0")) <= 2
 
 
-def test_a_stored_artifact_that_was_damaged_is_fetched_again(world):
+def test_a_stored_artifact_that_was_damaged_is_set_aside_and_never_used(world):
     url = world.services.archive("rotten")
     content = world.services.packages.files["/archives/rotten-1.0.zip"]
     digest = hashlib.sha256(content).hexdigest()
     world.s3.put_object(Bucket=world.data, Key=f"quarantine/{digest}", Body=content[:-1] + b"x")
     run = world.ask(f"rotten,{url},{digest}\n")
-    assert run.verdict(2) == "approved no-finding"
-    assert ("rotten-1.0.zip", digest) in world.services.artifacts.downloadable()
+    # The next run fetches it again.
+    assert run.verdict(2) == "failed storage"
+    assert world.object(f"quarantine/{digest}") is None
+    assert "rotten-1.0.zip" not in {name for name, _ in world.services.artifacts.downloadable()}
 
 
-def test_a_large_file_that_is_not_what_it_should_be_leaves_nothing_behind(world):
-    world.services.packages.serve("archives/large-1.0.zip", bytes(20 << 20))
-    run = world.ask(f"large,{world.services.packages.address('archives/large-1.0.zip')},{'0' * 64}\n")
-    assert run.row(2)["verdict"] == "failed"
-    assert world.keys("incoming/") == []
+def test_an_artifact_that_was_damaged_after_its_scan_is_fetched_again_for_publishing(world):
+    content = world.services.package("swapped", "1.0", "risky")
+    commit = world.push("swapped,pkg:pypi/swapped@1.0\n")
+    assert world.ended(commit).verdict(2) == "refused code"
+    digest = hashlib.sha256(content).hexdigest()
+    world.s3.put_object(Bucket=world.data, Key=f"quarantine/{digest}", Body=content[:-1] + b"x")
+    strict = world.policy_text
+    world.policy(strict + "\n[thresholds]\ncode = \"high\"\n")
+    try:
+        world.wait(lambda: len(world.notices("swapped")) == 2, 150, "the second notice")
+    finally:
+        world.policy(strict)
+    assert world.notices("swapped")[1]["ended"]["outcome"]["verdict"] == "approved"
+    assert world.object(f"quarantine/{digest}") == content
+    assert world.services.artifacts.assets("swapped", "1.0")[forge.wheel_name("swapped", "1.0")] == content
+
+
+def test_a_large_file_is_stored_in_parts_or_not_at_all(world):
+    content = forge.plain("large-1.0", {"example.py": forge.DOCSTRING, "noise.txt": forge.noise(24 << 20)})
+    world.services.packages.serve("archives/large-1.0.zip", content)
+    url, digest = world.services.packages.address("archives/large-1.0.zip"), hashlib.sha256(content).hexdigest()
+    run = world.ask(f"large,{url},{digest}\nother-large,{url},{'0' * 64}\n")
+    assert run.row(2)["artifacts"][0]["sha256"] == digest
+    assert run.verdict(3) == "failed digest-mismatch"
+    assert hashlib.sha256(world.object(f"quarantine/{digest}")).hexdigest() == digest
+    assert world.keys("incoming/") == [] and world.keys(f"quarantine/{'0' * 64}") == []
     assert not world.s3.list_multipart_uploads(Bucket=world.data).get("Uploads")
 
 

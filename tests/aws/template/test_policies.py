@@ -131,7 +131,7 @@ def test_who_reads_may_also_list(role):
         listed = set()
         for statement in role_statements(role):
             if statement["Action"] == "s3:ListBucket" and bucket in mentions(statement["Resource"]):
-                listed |= set(statement["Condition"]["StringLike"]["s3:prefix"])
+                listed |= set(statement["Condition"]["StringLikeIfExists"]["s3:prefix"])
         assert read == listed, bucket
 
 

@@ -23,7 +23,8 @@ pub(super) fn read(found: &Found) -> Finding {
         let file = vulnerability.file_path()?;
         let path = cut(first([file.path(), file.name()])?, LINE_CHARS);
         Some(Location {
-            role: FileRole::of(&path),
+            // The service does not say what the archive is: in a wheel any folder may be the installed package.
+            role: FileRole::Library,
             path,
             line: file.start_line().and_then(|line| u32::try_from(line).ok()).filter(|line| *line > 0),
             column: None,

@@ -19,6 +19,7 @@ mod summarise;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use gate_core::advisory::AdvisoryDb;
 use gate_core::outcome::Verdict;
@@ -123,11 +124,21 @@ pub struct Limits {
     /// Mails for others to the default address; the rest of them is one mail. SNS disables a mail subscription above 10 mails
     /// a second (Amazon SNS endpoints and quotas), and there are two more.
     pub forwarded: usize,
+    /// How long the end of a run waits for the failure events of its rows, which say why: EventBridge delivers them within
+    /// seconds, and the run may end before them.
+    pub failure_events: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { findings: 100_000, covered_files: 250_000, rows_with_reports: 1_000, addresses: 200, forwarded: 6 }
+        Self {
+            findings: 100_000,
+            covered_files: 250_000,
+            rows_with_reports: 1_000,
+            addresses: 200,
+            forwarded: 6,
+            failure_events: Duration::from_secs(20),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use gate_core::advisory::AdvisoryDb;
@@ -19,6 +20,9 @@ use super::notify::Late;
 use super::paper::{Paper, RowPaper};
 use super::{InForce, Notifier, ROWS_AT_ONCE, Rules as _, Summarised};
 use crate::page;
+
+/// Between two looks for failure events.
+const POLL: Duration = Duration::from_secs(1);
 
 /// The name of the page among the documents of its run.
 const PAGE: &str = "report.html";
@@ -49,7 +53,9 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let mut paper = Paper::new(self.config, rules.policy(), rules.advisories(), now);
         let scanners: Vec<_> = std::iter::once(&self.config.built_in).chain(&self.config.external).cloned().collect();
         let inputs = Inputs::of(rules.policy(), rules.advisories().map(AdvisoryDb::sha256), &scanners);
-        let lines = self.lines(&head, &mut paper, &inputs, now).await?;
+        let outcomes = self.outcomes(run).await?;
+        self.wait_for_failure_events(&head, &outcomes).await?;
+        let lines = self.lines(&head, &outcomes, &mut paper, &inputs, now).await?;
 
         let (mut papers, mut others) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
         for Line { paper, told, is_news, row } in lines {
@@ -87,15 +93,55 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         })
     }
 
+    /// Waits until every row has an outcome or a notice, at most [`Limits::failure_events`](super::Limits::failure_events): the
+    /// event of an execution that failed says why, and what is written first stays.
+    async fn wait_for_failure_events(
+        &self,
+        head: &RunDocument,
+        outcomes: &BTreeMap<u64, Vec<String>>,
+    ) -> Result<(), StepError> {
+        let mut waited = Duration::ZERO;
+        let mut open: Vec<u64> = head.lines.iter().copied().filter(|line| !outcomes.contains_key(line)).collect();
+        let same_as: BTreeSet<u64> = head.same_as.iter().map(|(line, _)| *line).collect();
+        open.retain(|line| !same_as.contains(line));
+        while !open.is_empty() && waited < self.config.limits.failure_events {
+            let mut still_open = Vec::new();
+            let mut looks = stream::iter(open.iter().map(async |line| (*line, self.is_open(head, *line).await)))
+                .buffer_unordered(ROWS_AT_ONCE);
+            while let Some((line, is_open)) = looks.next().await {
+                match is_open {
+                    Ok(true) => still_open.push(line),
+                    Ok(false) => {}
+                    // The line is told of as damaged, below.
+                    Err(error) if error.name == ErrorName::Corrupt => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            drop(looks);
+            open = still_open;
+            if !open.is_empty() {
+                tokio::time::sleep(POLL).await;
+                waited += POLL;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_open(&self, head: &RunDocument, line: u64) -> Result<bool, StepError> {
+        let row: RowDocument = run::read(self.records, &head.run.row_key(line)).await?;
+        let newest = run::latest_look(self.records, &row.key).await?;
+        Ok(newest.is_none_or(|look| look.run != head.run && look.at < head.read_at))
+    }
+
     /// Every line of the run, in order.
     async fn lines(
         &self,
         head: &RunDocument,
+        outcomes: &BTreeMap<u64, Vec<String>>,
         paper: &mut Paper<'_>,
         inputs: &Inputs,
         now: Timestamp,
     ) -> Result<Vec<Line>, StepError> {
-        let outcomes = self.outcomes(&head.run).await?;
         let same_as: BTreeMap<u64, u64> = head.same_as.iter().copied().collect();
         let own: BTreeSet<u64> = head.lines.iter().copied().filter(|line| !same_as.contains_key(line)).collect();
         let mut reading = stream::iter(own.iter().map(async |line| {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use gate_core::outcome::Verdict;
 use gate_core::ports::Records as _;
 use gate_core::run::{RETRY_FIRST, RowDocument, RowState, Status, latest_look, latest_notice};
@@ -53,6 +55,32 @@ async fn the_error_says_what_the_requester_reads() {
         assert_eq!((look.inputs, look.again_at), (Some(world.rules.inputs().await.unwrap()), notice.ended.again_at));
         assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1);
         assert!(world.mails().is_empty(), "the digest of the run tells it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_waits_for_the_event_that_says_why() {
+    for (seconds, code) in [(3, "scanner-unavailable"), (19, "scanner-unavailable"), (21, "storage")] {
+        let (mut world, run) = (World::new(), run_id(1));
+        world.config.limits.failure_events = Duration::from_secs(20);
+        world.head(&run, [2, 3], &[]).await;
+        let row = world.row(&run, 2, "alpha", &[ADA]).await;
+        world.approved(&run, 3, "beta", &[ADA]).await;
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            world.notifier().failed(&event(&row, "FAILED", Some("Gate.ScanTimedOut"), 0)).await.unwrap();
+        };
+        let notifier = world.notifier();
+        let (summarised, ()) = tokio::join!(notifier.summarise(&run), late);
+        assert_eq!(summarised.unwrap().mails, 1);
+        let document = world.summary(&run).await;
+        assert_eq!(
+            (document.rows[0].verdict, &*document.rows[0].reasons[0].code),
+            (Verdict::Failed, code),
+            "{seconds}"
+        );
+        assert_eq!(document.rows[1].verdict, Verdict::Approved);
+        assert_eq!(world.mails().len(), 1, "{seconds}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gate_core::SCHEMA_VERSION;
 use gate_core::advisory::AdvisoryDb;
@@ -219,7 +220,7 @@ impl World {
                 install: Install::Index("https://index.example/simple/".to_owned()),
                 built_in: testing::scanner(),
                 external: Vec::new(),
-                limits,
+                limits: Limits { failure_events: Duration::ZERO, ..limits },
             },
         };
         world.at(0);
