@@ -1,13 +1,13 @@
 # Bare `make` lists what one can do.
 .DEFAULT_GOAL := help
-.PHONY: help local serve check test bless long deny pip template test-aws invoke bench ci
+.PHONY: help local serve check test bless long deny pip template test-aws invoke bench bench-aws ci
 
 REQUEST ?= examples/external-package-request.csv
 OUT ?= .gate
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 local: ## run the gate on the example; REQUEST=file.csv OUT=folder for your own
 	cargo run --release -p gate -- check $(REQUEST) --out $(OUT)
@@ -48,6 +48,9 @@ invoke: ## one function in Docker, with its events: F=fetcher; without F all of 
 bench: ## ours against ruff, bandit and the floors; a table and target/bench.json
 	cargo build --release -p gate -p gate-bench
 	$(TARGET)/release/gate-bench
+
+bench-aws: ## the AWS half: memory, copying, starts, sizes, 50 rows on the emulator; adds to target/bench.json
+	ONLY=$(ONLY) tests/aws/bench/run.sh
 
 ci: ## everything that CI runs
 	.ci/run
