@@ -103,12 +103,12 @@ def test_the_publisher_alone_writes_to_the_repository(world, function):
     key = world.stack.session(function)["aws_access_key_id"]
     artifacts = world.services.artifacts
     within = f"arn:aws:codeartifact:{REGION}:{artifacts.owner}:package/{artifacts.domain}/{artifacts.repository}"
-    for action in ("PublishPackageVersion", "UpdatePackageVersionsStatus", "PutPackageOriginConfiguration"):
+    for action in ("PublishPackageVersion", "PutPackageOriginConfiguration"):
         mine = world.stack.may(key, f"codeartifact:{action}", f"{within}/generic/gate/example")
         assert mine == (function == "PublisherFunction")
         assert not world.stack.may(key, f"codeartifact:{action}", f"{within}/pypi/example")
         assert not world.stack.may(key, f"codeartifact:{action}", f"{within}/generic/others/example")
-    for action in ("DeletePackageVersions", "DisposePackageVersions", "CopyPackageVersions"):
+    for action in ("DeletePackageVersions", "DisposePackageVersions", "CopyPackageVersions", "UpdatePackageVersionsStatus"):
         assert not world.stack.may(key, f"codeartifact:{action}", f"{within}/generic/gate/example")
 
 
