@@ -13,7 +13,7 @@ from fakes.codeartifact import CodeArtifact
 from fakes.codeguru import CodeGuru
 from fakes.github import Commit, GitHub
 from fakes.packages import Packages
-from stack import Emulator, Stack
+from stack import ROOT, Emulator, Stack
 
 REQUEST = "external-package-request.csv"
 OPERATOR = "ops@corp.example"
@@ -182,6 +182,30 @@ class World:
             for execution in page["executions"]:
                 found[execution["name"]] = execution
         return found
+
+    def deliver_failure(self, execution: str, timeout: float) -> None:
+        """The event of a row's execution that failed, as the rule RowFailedRule gives it to the notifier.
+
+        The emulator sends none for an execution that another one has started and waits for; Step Functions does.
+        """
+        failed = lambda: self.executions("RowMachine").get(execution, {}).get("status") == "FAILED"
+        self.wait(failed, timeout, f"the failure of {execution}")
+        states = self.emulator.client("stepfunctions")
+        found = states.describe_execution(executionArn=self.executions("RowMachine")[execution]["executionArn"])
+        last = self.history(found["executionArn"])[-1]["executionFailedEventDetails"]
+        event = json.loads((ROOT / "events" / "notifier-failed.json").read_text())
+        event["detail"].update(
+            executionArn=found["executionArn"],
+            stateMachineArn=found["stateMachineArn"],
+            name=execution,
+            stopDate=int(found["stopDate"].timestamp() * 1000),
+            input=found["input"],
+            error=last["error"],
+            cause=last.get("cause"),
+        )
+        client = self.emulator.client("lambda")
+        answer = client.invoke(FunctionName=self.stack.id("NotifierFunction"), Payload=json.dumps(event).encode())
+        assert "FunctionError" not in answer, answer["Payload"].read()
 
     def history(self, arn: str) -> list[dict]:
         states = self.emulator.client("stepfunctions")

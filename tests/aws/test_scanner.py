@@ -37,7 +37,8 @@ def test_every_answer_of_the_scanner(scanned):
 def test_a_scan_that_does_not_succeed_approves_nothing(scanned, name, scenario):
     scanned.services.guru.script(scanned.services.package(name), scenario)
     commit = scanned.push(f"{name},pkg:pypi/{name}@1.0\n")
-    scanned.wait(lambda: scanned.notices(name), 240, "the notice")
+    scanned.deliver_failure(f"{scanned.run_name(commit)}-000002", 240)
+    scanned.wait(lambda: scanned.notices(name), 60, "the notice")
     outcome = scanned.notices(name)[0]["ended"]["outcome"]
     assert (outcome["verdict"], outcome["reasons"][0]["code"]) == ("failed", "scanner-unavailable")
     assert scanned.services.artifacts.status(name, "1.0") is None
@@ -48,8 +49,9 @@ def test_a_scanner_that_is_away_is_not_clean_and_is_asked_again(scanned):
     content = scanned.services.package("patient")
     scanned.services.guru.broken = True
     try:
-        scanned.push("patient,pkg:pypi/patient@1.0\n")
-        scanned.wait(lambda: scanned.notices("patient"), 300, "the notice")
+        commit = scanned.push("patient,pkg:pypi/patient@1.0\n")
+        scanned.deliver_failure(f"{scanned.run_name(commit)}-000002", 300)
+        scanned.wait(lambda: scanned.notices("patient"), 60, "the notice")
         outcome = scanned.notices("patient")[0]["ended"]["outcome"]
         assert (outcome["verdict"], outcome["reasons"][0]["code"]) == ("failed", "scanner-unavailable")
         assert scanned.services.artifacts.assets("patient", "1.0") == {}
