@@ -15,6 +15,7 @@
 //! | `runs/RUN/summary.json` | [`CheckDocument`](crate::outcome::CheckDocument): when it exists, the run's digests were sent |
 //! | `runs/RUN/mails/KEY.json` | what a mail that was sent told to whom, written by the notifier |
 //! | `runs/RUN/report.html`, `runs/RUN/report-000012-DIGEST.html` | the page that people read; of a row that ended later |
+//! | `again/REPOSITORY/REF/000001.json` | that rows of a branch were to be decided again, written by the reconciler; newest last |
 //! | `fetched/ROW/000001.json` | [`FetchedDocument`], newest last |
 //! | `notices/ROW/000001.json` | [`Notice`], newest last: a new one only when the outcome changed |
 //! | `looks/ROW/000001.json` | [`Look`], newest last: what the row was last decided by. May expire: then it is decided again |
