@@ -135,14 +135,14 @@ pub async fn latest_look(records: &impl Records, row: &RowKey) -> Result<Option<
     Ok(newest(records, &format!("looks/{row}/")).await?.map(|(_, look)| look))
 }
 
-/// Writes down that a row was looked at in a run, once a run.
+/// Writes down that a row was looked at in a run. The same look again, by a step that runs twice, is not another.
 ///
 /// # Errors
 /// Whatever the store fails with.
 pub async fn keep_look(records: &impl Records, row: &RowKey, look: &Look) -> Result<(), StepError> {
     loop {
         let (next, newest) = position::<Look>(records, &format!("looks/{row}/")).await?;
-        if newest.is_some_and(|(_, newest)| newest.run == look.run && newest.inputs == look.inputs) {
+        if newest.is_some_and(|(_, newest)| Look { at: look.at, ..newest } == *look) {
             return Ok(());
         }
         if keep_document(records, &next, look).await? == Put::Created {
