@@ -8,6 +8,7 @@
 mod archives;
 mod asking;
 mod coherence;
+mod external;
 mod publishing;
 mod requests;
 mod urls;

@@ -122,6 +122,11 @@ impl World {
     }
 
     pub(crate) fn gate(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// The program in this world, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gate"));
         command
             .args(args)
@@ -132,7 +137,7 @@ impl World {
             // No proxy of the environment is ever asked; nothing listens here.
             .env("HTTPS_PROXY", "http://127.0.0.1:9")
             .env("ALL_PROXY", "http://127.0.0.1:9");
-        command.output().unwrap()
+        command
     }
 
     /// Writes the request and checks it.
@@ -192,6 +197,10 @@ async fn answer(State(site): State<Arc<Mutex<Site>>>, request: Request) -> Respo
     let path = request.uri().path().to_owned();
     let mut site = site.lock().unwrap();
     site.asked.push(path.clone());
+    if path == "/simple/" {
+        let list = site.pages.keys().map(|page| format!("<a href=\"{page}\"></a>")).collect::<String>();
+        return ([(header::CONTENT_TYPE, "application/vnd.pypi.simple.v1+html")], list).into_response();
+    }
     if let Some(links) = site.pages.get(&path) {
         return Html(format!("<!DOCTYPE html><html><body>{links}</body></html>")).into_response();
     }

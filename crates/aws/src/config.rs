@@ -65,6 +65,8 @@ pub struct KeptAdvisories {
 struct Pointer {
     sha256: Sha256,
     key: String,
+    /// The export that was in force before: whoever has just read the pointer may still read it.
+    previous: Option<Sha256>,
     /// When it was fetched for the last time.
     fetched_at: Timestamp,
 }
@@ -149,7 +151,7 @@ impl ConfigBucket {
     }
 
     /// Stores an advisory export, and puts it in force: first the export, then the pointer, so that whoever reads meanwhile finds
-    /// the old one or the new one whole.
+    /// the old one or the new one whole. The export that the new one makes the third newest is deleted.
     ///
     /// # Errors
     /// [`ErrorName::AdvisoriesUnavailable`] when the bytes are too many, do not have the digest, or are no export without a hole:
@@ -167,7 +169,8 @@ impl ConfigBucket {
             Found::New { bytes, .. } => serde_json::from_slice::<Pointer>(&bytes).ok(),
             Found::Same | Found::Nothing => None,
         };
-        let kept = KeptAdvisories { sha256: *digest, changed: before.is_none_or(|before| before.sha256 != *digest) };
+        let changed = before.as_ref().is_none_or(|before| before.sha256 != *digest);
+        let kept = KeptAdvisories { sha256: *digest, changed };
         let key = export_key(digest);
         if kept.changed {
             unpack(export.clone(), *digest).await.map_err(|error| unusable(&error))?;
@@ -178,11 +181,29 @@ impl ConfigBucket {
         {
             self.bucket.replace(&key, &export, Some(digest), zip).await?;
         }
-        let pointer = Pointer { sha256: *digest, key, fetched_at: now };
+        let (previous, third) = match before {
+            Some(before) if changed => (Some(before.sha256), before.previous.filter(|third| third != digest)),
+            Some(before) => (before.previous, None),
+            None => (None, None),
+        };
+        // Before the pointer moves: if this process ends in between, the next refresh still knows of it.
+        if let Some(third) = third {
+            self.forget(&export_key(&third)).await;
+        }
+        let pointer = Pointer { sha256: *digest, key, previous, fetched_at: now };
         let json =
             serde_json::to_vec(&pointer).map_err(|error| StepError::new(ErrorName::Corrupt, error.to_string()))?;
         self.bucket.replace(ADVISORIES_KEY, &Bytes::from(json), None, "application/json").await?;
         Ok(kept)
+    }
+
+    /// Deletes an export that nobody consults any more. That it stays is no reason to keep stale advisories in force.
+    async fn forget(&self, key: &str) {
+        let delete = self.bucket.client.delete_object().bucket(&self.bucket.name).key(key);
+        if let Err(error) = delete.send().await {
+            let fault = Fault::of("s3:DeleteObject", &error);
+            tracing::warn!(key, error = %fault, "an old advisory export stays");
+        }
     }
 
     async fn refresh(&self, cache: &mut Cache) -> Result<(Policy, Option<Pointer>), StepError> {

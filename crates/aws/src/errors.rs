@@ -13,7 +13,7 @@ use gate_core::step::{ErrorName, StepError};
 /// What kind of fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
-    /// Not sent, not answered in time, broken off, or not understood; 5xx.
+    /// Not sent, not answered in time, broken off, damaged on its way, or not understood; 5xx.
     Unavailable,
     /// Too many requests within seconds.
     Throttled,
@@ -23,7 +23,8 @@ pub(crate) enum Kind {
     Denied,
     /// 404: the caller knows whether that is an answer.
     NotFound,
-    /// 409 or 412: the thing is there already, or is being changed.
+    /// 409 or 412: the thing is there already, or is being changed. An upload that is gone was completed, by a try whose answer
+    /// was lost, or aborted.
     Conflict,
     /// A quota of the account is used up.
     Quota,
@@ -104,9 +105,9 @@ impl Fault {
         }
     }
 
-    /// For a port over a store: [`FailureCode::Storage`].
+    /// For a port over a store: [`FailureCode::Storage`], with which a step fails under the fault's own name.
     pub(crate) fn storage(&self) -> Failure {
-        Failure::new(FailureCode::Storage, self.to_string())
+        Failure::new(FailureCode::Storage, self.to_string()).with_name(self.name())
     }
 
     /// For a port over a scanner: [`FailureCode::ScannerUnavailable`], whatever the reason. It is never a clean report.
@@ -217,7 +218,6 @@ fn by_code(code: &str) -> Option<Kind> {
         "ExecutionDoesNotExist"
         | "NoSuchBucket"
         | "NoSuchKey"
-        | "NoSuchUpload"
         | "NoSuchVersion"
         | "NotFound"
         | "NotFoundException"
@@ -226,10 +226,13 @@ fn by_code(code: &str) -> Option<Kind> {
         "ConditionalRequestConflict"
         | "ConflictException"
         | "ExecutionAlreadyExists"
+        | "NoSuchUpload"
         | "OperationAborted"
         | "PreconditionFailed"
         | "StateMachineDeleting" => Kind::Conflict,
-        "InternalError"
+        "BadDigest"
+        | "IncompleteBody"
+        | "InternalError"
         | "InternalFailure"
         | "InternalServerError"
         | "InternalServerException"
@@ -237,7 +240,8 @@ fn by_code(code: &str) -> Option<Kind> {
         | "RequestTimeout"
         | "RequestTimeoutException"
         | "ServiceUnavailable"
-        | "ServiceUnavailableException" => Kind::Unavailable,
+        | "ServiceUnavailableException"
+        | "XAmzContentSHA256Mismatch" => Kind::Unavailable,
         _ => return None,
     })
 }
@@ -256,5 +260,7 @@ fn by_status(status: u16) -> Kind {
     }
 }
 
+#[cfg(test)]
+mod ports;
 #[cfg(test)]
 mod tests;

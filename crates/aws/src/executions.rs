@@ -1,10 +1,11 @@
 //! Step Functions: named executions of one state machine.
 
 use aws_sdk_sfn::Client;
-use aws_sdk_sfn::types::ExecutionStatus as State;
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus as State};
 use gate_core::ports::{ExecutionStatus, Executions, Started};
 use gate_core::run::EXECUTION_NAME_CHARS;
 use gate_core::step::{ErrorName, StepError};
+use jiff::Timestamp;
 
 use crate::errors::Fault;
 
@@ -13,6 +14,11 @@ pub(crate) const INPUT_BYTES: usize = 262_144;
 
 const START: &str = "states:StartExecution";
 const DESCRIBE: &str = "states:DescribeExecution";
+const LIST: &str = "states:ListExecutions";
+
+/// Executions on one page, and the pages that are read of each status (Step Functions API, `ListExecutions`: `maxResults`).
+const PAGE: i32 = 1_000;
+const PAGES: usize = 5;
 
 /// One state machine.
 #[derive(Clone, Debug)]
@@ -68,6 +74,28 @@ impl Executions for StateMachine {
             }
         }
     }
+
+    async fn unfinished(&self, since: Timestamp) -> Result<Vec<String>, StepError> {
+        let mut names = Vec::new();
+        for status in [State::Failed, State::TimedOut, State::Aborted] {
+            let mut token = None;
+            for _ in 0..PAGES {
+                let request = self.client.list_executions().state_machine_arn(&self.arn).status_filter(status.clone());
+                let sent = request.max_results(PAGE).set_next_token(token).send().await;
+                let page = sent.map_err(|error| Fault::of(LIST, &error))?;
+                let ended_since = |execution: &ExecutionListItem| {
+                    execution.stop_date.is_none_or(|stopped| stopped.secs() >= since.as_second())
+                };
+                // The newest that were started come first.
+                names.extend(page.executions.into_iter().filter(ended_since).map(|execution| execution.name));
+                token = page.next_token;
+                if token.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(names)
+    }
 }
 
 /// What the service would refuse.
@@ -85,6 +113,7 @@ fn check(name: &str, input: &str) -> Result<(), StepError> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
+    use aws_sdk_sfn::operation::list_executions::ListExecutionsOutput;
     use aws_sdk_sfn::operation::start_execution::StartExecutionOutput;
     use aws_sdk_sfn::primitives::DateTime;
     use aws_smithy_mocks::{Rule, mock};
@@ -128,6 +157,52 @@ mod tests {
             assert_eq!(error.name, name, "{code}");
             assert!(error.message.contains("states:StartExecution") && error.message.contains(code), "{error}");
         }
+    }
+
+    fn page(names: &[(&str, i64)], next: Option<&str>) -> ListExecutionsOutput {
+        let item = |(name, stopped): &(&str, i64)| {
+            let item = ExecutionListItem::builder().name(*name).execution_arn("arn").state_machine_arn(ARN);
+            let item = item.status(State::Failed).start_date(DateTime::from_secs(0));
+            item.stop_date(DateTime::from_secs(*stopped)).build().unwrap()
+        };
+        let output = ListExecutionsOutput::builder().set_executions(Some(names.iter().map(item).collect()));
+        output.set_next_token(next.map(str::to_owned)).build().unwrap()
+    }
+
+    fn list(
+        status: State,
+        token: Option<&'static str>,
+        output: impl Fn() -> ListExecutionsOutput + Send + Sync + 'static,
+    ) -> Rule {
+        mock!(Client::list_executions)
+            .match_requests(move |input| {
+                (input.state_machine_arn(), input.next_token()) == (Some(ARN), token)
+                    && input.status_filter() == Some(&status)
+            })
+            .then_output(output)
+    }
+
+    #[tokio::test]
+    async fn what_did_not_finish_is_listed_on_all_pages_and_of_every_kind() {
+        let rules = [
+            list(State::Failed, None, || page(&[("a", 1_000), ("old", 999)], Some("2"))),
+            list(State::Failed, Some("2"), || page(&[("b", 1_001)], None)),
+            list(State::TimedOut, None, || page(&[("c", 2_000)], None)),
+            list(State::Aborted, None, || page(&[], None)),
+        ];
+        let machine = machine(ARN, &rules.iter().collect::<Vec<_>>());
+        let since = Timestamp::from_second(1_000).unwrap();
+        assert_eq!(machine.unfinished(since).await, Ok(["a", "b", "c"].map(str::to_owned).to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_list_without_end_is_left_after_some_pages() {
+        let endless = mock!(Client::list_executions).then_output(|| page(&[("a", 1)], Some("more")));
+        let names = machine(ARN, &[&endless]).unfinished(Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!((names.len(), endless.num_calls()), (3 * PAGES, 3 * PAGES));
+        let denied = mock!(Client::list_executions).then_http_response(|| json_error(400, "AccessDeniedException"));
+        let error = machine(ARN, &[&denied]).unfinished(Timestamp::UNIX_EPOCH).await.unwrap_err();
+        assert_eq!((error.name, error.message.contains(LIST)), (ErrorName::Denied, true), "{error}");
     }
 
     #[tokio::test]

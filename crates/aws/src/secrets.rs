@@ -67,6 +67,14 @@ impl SecretsManager {
         Self { client, clock, cache: Arc::default() }
     }
 
+    /// Whether an operator has still to fill in a secret that the template made. Of one that cannot be read, whoever uses it
+    /// says why.
+    pub async fn is_placeholder(&self, name: &str) -> bool {
+        let asked = self.client.get_secret_value().secret_id(name).version_stage("AWSCURRENT").send().await;
+        let value = asked.ok().and_then(|answer| answer.secret_string);
+        value.is_some_and(|value| value.trim().eq_ignore_ascii_case(PLACEHOLDER))
+    }
+
     /// The value of one stage; none when the secret or the stage does not exist, or its value is none.
     async fn value(&self, name: &str, stage: Stage, fresh: bool) -> Result<Option<SecretString>, StepError> {
         let mut cache = self.cache.lock().await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
 use gate_core::failure::{Failure, FailureCode};
-use gate_core::ports::{Mail, Outbox, Subscription, Subscriptions};
+use gate_core::ports::{MAX_MAIL_BODY, MAX_MAIL_KEY, Mail, Outbox, Subscription, Subscriptions};
 use gate_core::step::StepError;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -19,12 +19,22 @@ use crate::errors::{Fault, Kind};
 
 /// The message attribute that filter policies look at.
 pub(crate) const REQUESTER: &str = "requester";
-/// Its value in a mail without address.
+/// The message attribute that tells a mail from another.
+const KEY: &str = "key";
+/// The type of both.
+const STRING: &str = "String";
+/// What [`REQUESTER`] is in a mail without address.
 pub(crate) const DEFAULT_REQUESTER: &str = "default";
 /// A subject has fewer characters than this, and only printable ASCII (SNS API, `Publish`: `Subject`).
 pub(crate) const SUBJECT_CHARS: usize = 100;
 /// Body and attributes together have at most these bytes (SNS quotas: "Message size", 256 KB).
 pub(crate) const MESSAGE_BYTES: usize = 262_144;
+/// An address has at most these (RFC 5321, 4.5.3.1.3, without the angle brackets).
+const ADDRESS_BYTES: usize = 254;
+/// The longest mail that the port takes is one that SNS takes, whoever it is for.
+const _: () = assert!(MAX_MAIL_BODY + MAX_MAIL_KEY + ADDRESS_BYTES + ATTRIBUTES_BYTES <= MESSAGE_BYTES);
+/// Names and types of the two attributes.
+const ATTRIBUTES_BYTES: usize = REQUESTER.len() + KEY.len() + 2 * STRING.len();
 /// Filter policies of one topic (Amazon SNS endpoints and quotas: "Filter policies per topic").
 pub(crate) const FILTER_POLICIES: usize = 200;
 
@@ -47,11 +57,16 @@ pub struct Topic {
     known: Arc<Mutex<Option<Known>>>,
 }
 
-/// The mail subscriptions of the topic, at one time.
+/// The subscriptions of the topic, at one time.
 #[derive(Debug)]
 struct Known {
     at: Instant,
+    /// Those for mails.
     by_address: BTreeMap<String, Found>,
+    /// Those that are confirmed, of all kinds.
+    confirmed: Vec<String>,
+    /// Whether one of them lets mails without an address through; none before somebody has asked.
+    has_default: Option<bool>,
 }
 
 /// What the topic's list says of an address.
@@ -70,8 +85,17 @@ impl Topic {
         Self { client, arn: arn.to_owned(), known: Arc::default() }
     }
 
-    async fn subscriptions(&self) -> Result<BTreeMap<String, Found>, Fault> {
-        let mut by_address = BTreeMap::new();
+    /// What is known, if it is fresh; else what the service says now.
+    async fn fresh<'k>(&self, known: &'k mut Option<Known>) -> Result<&'k mut Known, Fault> {
+        let fresh = match known.take() {
+            Some(known) if known.at.elapsed() < FRESH => known,
+            _ => self.subscriptions().await?,
+        };
+        Ok(known.insert(fresh))
+    }
+
+    async fn subscriptions(&self) -> Result<Known, Fault> {
+        let (mut by_address, mut confirmed) = (BTreeMap::new(), Vec::new());
         let mut seen = BTreeSet::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES {
@@ -79,22 +103,20 @@ impl Topic {
                 self.client.list_subscriptions_by_topic().topic_arn(&self.arn).set_next_token(token).send().await;
             let page = sent.map_err(|error| Fault::of(LIST, &error))?;
             for subscription in page.subscriptions() {
+                let arn = subscription.subscription_arn().filter(|arn| arn.starts_with("arn:"));
+                confirmed.extend(arn.map(str::to_owned));
                 if let (Some("email"), Some(address)) = (subscription.protocol(), subscription.endpoint()) {
-                    let found = match subscription.subscription_arn() {
-                        Some(arn) if arn.starts_with("arn:") => Found::Confirmed(arn.to_owned()),
-                        _ => Found::Waiting,
-                    };
+                    let found = arn.map_or(Found::Waiting, |arn| Found::Confirmed(arn.to_owned()));
                     let entry = by_address.entry(address.to_ascii_lowercase()).or_insert_with(|| found.clone());
                     if *entry == Found::Waiting {
                         *entry = found;
                     }
                 }
             }
-            match page.next_token {
-                None => return Ok(by_address),
-                Some(next) if next.is_empty() => return Ok(by_address),
+            match page.next_token.filter(|next| !next.is_empty()) {
+                None => return Ok(Known { at: Instant::now(), by_address, confirmed, has_default: None }),
                 Some(next) if !seen.insert(next.clone()) => break,
-                Some(next) => token = Some(next),
+                next => token = next,
             }
         }
         Err(Fault::unexpected(LIST, "pages without end"))
@@ -109,12 +131,31 @@ impl Topic {
         }
     }
 
-    /// Lets the own mails of the address through a confirmed subscription that was made for others: the operator's, say.
-    async fn widen(&self, arn: &str, address: &str) -> Result<Subscription, Fault> {
+    /// The filter policy of a subscription; none lets everything through.
+    async fn filter_policy(&self, arn: &str) -> Result<Option<String>, Fault> {
         let sent = self.client.get_subscription_attributes().subscription_arn(arn).send().await;
         let found = sent.map_err(|error| Fault::of(GET_ATTRIBUTES, &error))?;
-        let policy = found.attributes().and_then(|attributes| attributes.get("FilterPolicy"));
-        let Some(wider) = policy.and_then(|policy| widened(policy, address)) else {
+        Ok(found.attributes.and_then(|mut attributes| attributes.remove("FilterPolicy")))
+    }
+
+    /// Whether one of these subscriptions lets mails without an address through.
+    async fn is_default_among(&self, confirmed: &[String]) -> Result<bool, Fault> {
+        for arn in confirmed {
+            let policy = match self.filter_policy(arn).await {
+                // It has gone since it was listed.
+                Err(fault) if fault.kind == Kind::NotFound => continue,
+                policy => policy?,
+            };
+            if policy.and_then(|policy| widened(&policy, DEFAULT_REQUESTER)).is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets the own mails of the address through a confirmed subscription that was made for others: the operator's, say.
+    async fn widen(&self, arn: &str, address: &str) -> Result<Subscription, Fault> {
+        let Some(wider) = self.filter_policy(arn).await?.and_then(|policy| widened(&policy, address)) else {
             return Ok(Subscription::Confirmed);
         };
         let set = self.client.set_subscription_attributes().subscription_arn(arn).attribute_name("FilterPolicy");
@@ -151,10 +192,7 @@ impl Subscriptions for Topic {
         let address = address.to_ascii_lowercase();
         // Held across the calls: two mails to one address ask for consent once.
         let mut known = self.known.lock().await;
-        let known = match &mut *known {
-            Some(known) if known.at.elapsed() < FRESH => known,
-            stale => stale.insert(Known { at: Instant::now(), by_address: self.subscriptions().await? }),
-        };
+        let known = self.fresh(&mut known).await?;
         let (answer, found) = match known.by_address.get(&address) {
             Some(Found::Reached) => return Ok(Subscription::Confirmed),
             Some(Found::Waiting) => return Ok(Subscription::Pending),
@@ -167,47 +205,61 @@ impl Subscriptions for Topic {
         }
         Ok(answer)
     }
+
+    async fn default_is_confirmed(&self) -> Result<bool, StepError> {
+        let mut known = self.known.lock().await;
+        let known = self.fresh(&mut known).await?;
+        let has_default = match known.has_default {
+            Some(has_default) => has_default,
+            None => self.is_default_among(&known.confirmed).await?,
+        };
+        known.has_default = Some(has_default);
+        Ok(has_default)
+    }
 }
 
 impl Outbox for Topic {
     async fn send(&self, key: &str, mail: &Mail) -> Result<(), Failure> {
         let requester = mail.to.as_deref().map_or_else(|| DEFAULT_REQUESTER.to_owned(), str::to_ascii_lowercase);
-        check(mail, &requester, key).map_err(|what| Failure::new(FailureCode::Storage, what))?;
+        check(mail, &requester, key)?;
         let attribute = |value: &str| {
-            let built = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            let built = MessageAttributeValue::builder().data_type(STRING).string_value(value).build();
             built.map_err(|_| Fault::unexpected(PUBLISH, "attribute").storage())
         };
         let sent = self.client.publish().topic_arn(&self.arn).subject(&mail.subject).message(&mail.body);
         let sent = sent.message_attributes(REQUESTER, attribute(&requester)?);
         // SNS may deliver twice, and so may we: a machine that reads the topic can tell.
         let sent = sent.message_attributes(KEY, attribute(key)?);
-        sent.send().await.map_err(|error| Fault::of(PUBLISH, &error).storage())?;
-        Ok(())
+        match sent.send().await.map_err(|error| Fault::of(PUBLISH, &error)) {
+            Ok(_) => Ok(()),
+            // Whatever it does not like of this mail, it will not like the next time either.
+            Err(fault) if fault.kind == Kind::Invalid => Err(Failure::new(FailureCode::Forbidden, fault.to_string())),
+            Err(fault) => Err(fault.storage()),
+        }
     }
 }
 
-const KEY: &str = "key";
-
-/// What SNS would refuse, or would deliver cut.
-fn check(mail: &Mail, requester: &str, key: &str) -> Result<(), String> {
+/// What SNS would refuse, or would deliver cut: no other try helps.
+fn check(mail: &Mail, requester: &str, key: &str) -> Result<(), Failure> {
+    let refused = |why: &str| Err(Failure::new(FailureCode::Forbidden, why));
+    let too_large = |why: String| Err(Failure::new(FailureCode::TooLarge, why));
     let Mail { subject, body, .. } = mail;
     let printable = |c: char| c.is_ascii_graphic() || c == ' ';
     if subject.starts_with(' ') || subject.is_empty() || !subject.chars().all(printable) {
-        return Err("the subject of a mail must be printable ASCII and begin with no space".to_owned());
+        return refused("the subject of a mail must be printable ASCII and begin with no space");
     }
     if subject.len() >= SUBJECT_CHARS {
-        return Err(format!(
+        return too_large(format!(
             "the subject of a mail has {} characters; fewer than {SUBJECT_CHARS} are taken",
             subject.len()
         ));
     }
     if requester.is_empty() || key.is_empty() || body.is_empty() {
-        return Err("a mail needs a body, a key, and an address that is not empty".to_owned());
+        return refused("a mail needs a body, a key, and an address that is not empty");
     }
-    let attributes = [REQUESTER, "String", requester, KEY, "String", key].iter().map(|text| text.len()).sum::<usize>();
-    let bytes = body.len() + attributes;
+    let bytes = body.len() + ATTRIBUTES_BYTES + requester.len() + key.len();
     if bytes > MESSAGE_BYTES {
-        return Err(format!("a mail has {bytes} bytes with its attributes; at most {MESSAGE_BYTES} are taken"));
+        return too_large(format!("a mail has {bytes} bytes with its attributes; at most {MESSAGE_BYTES} are taken"));
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ async fn every_answer_has_the_form_that_the_state_machines_know() {
     let event = |ask: &str| json!({"ask": ask, "payload": PAYLOAD});
     let mut events = vec![event("work"), event("panic"), event("work"), json!({"ask": PAYLOAD}), json!([PAYLOAD])];
     events.extend(ErrorName::ALL.map(|name| event(name.as_str())));
-    let environment = [("DATA_BUCKET", "data"), ("MAX_ARTIFACT_BYTES", "1")];
+    let environment = [("STACK_NAME", "gate"), ("DATA_BUCKET", "data"), ("MAX_ARTIFACT_BYTES", "1")];
     let (answers, log) = run(&environment, &events).await;
     assert_eq!(answers.len(), events.len());
 
@@ -147,7 +147,9 @@ async fn every_answer_has_the_form_that_the_state_machines_know() {
     }
     let panics: Vec<_> = log.iter().filter_map(|line| line["place"].as_str()).collect();
     assert!(matches!(panics[..], [place] if place.contains("runtime.rs:")), "{panics:?}");
-    assert_eq!(log.iter().filter(|line| line["Handled"] == 1.0 && line["_aws"].is_object()).count(), 2);
+    let handled: Vec<_> = log.iter().filter(|line| line["Handled"] == 1.0 && line["_aws"].is_object()).collect();
+    assert_eq!(handled.len(), 2);
+    assert!(handled.iter().all(|line| line["Stack"] == "gate"), "{handled:?}");
 }
 
 async fn a_function_that_lacks_settings_says_which() {
@@ -156,7 +158,9 @@ async fn a_function_that_lacks_settings_says_which() {
     for (kind, body) in answers {
         assert_eq!((kind.as_str(), &body["errorType"]), ("error", &json!("Gate.Configuration")));
         let message = body["errorMessage"].as_str().unwrap();
-        assert!(message.contains("DATA_BUCKET") && message.contains("MAX_ARTIFACT_BYTES"), "{message}");
+        for name in ["STACK_NAME", "DATA_BUCKET", "MAX_ARTIFACT_BYTES"] {
+            assert!(message.contains(name), "{message}");
+        }
         assert!(!message.contains(PAYLOAD));
     }
 }

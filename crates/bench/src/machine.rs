@@ -10,7 +10,8 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) cpu: String,
     pub(crate) system: String,
-    /// Of this program's source; `-dirty` where it was changed since.
+    /// Of this program's source; `-dirty` where it was changed since. In bench.json each figure has its own.
+    #[serde(skip)]
     pub(crate) commit: String,
     pub(crate) rustc: String,
 }

@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use jiff::{Timestamp, Unit};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::corpus::SetCounts;
 use crate::machine::Machine;
 use crate::measure::{Cost, median};
 use crate::work::Seen;
 
-/// What bench.json holds.
-#[derive(Debug, Serialize)]
+/// Of bench.json: `schema_version`, and `figures`, each with its `id`, and the `commit` and the time (`taken_at`) that it was taken
+/// at. `tests/aws/bench/result.py` adds the figures of the AWS half. A file of another schema is begun anew.
+const SCHEMA_VERSION: u32 = 2;
+
+/// What this program has to say.
+#[derive(Debug)]
 pub(crate) struct Document {
-    pub(crate) schema_version: u32,
     pub(crate) machine: Machine,
     pub(crate) runs: u16,
     pub(crate) peers: BTreeMap<&'static str, &'static str>,
@@ -26,15 +31,63 @@ pub(crate) struct Document {
 /// One comparison.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
-    id: &'static str,
+    pub(crate) id: &'static str,
     what: &'static str,
     measured: Vec<Measured>,
     targets: Vec<Target>,
+    taken_at: Timestamp,
 }
 
 impl Figure {
+    /// A figure that was taken just now.
     pub(crate) fn new(id: &'static str, what: &'static str, measured: Vec<Measured>, targets: Vec<Target>) -> Self {
-        Self { id, what, measured, targets }
+        let now = Timestamp::now();
+        Self { id, what, measured, targets, taken_at: now.round(Unit::Second).unwrap_or(now) }
+    }
+}
+
+impl Document {
+    /// Puts these figures into bench.json in place of those with the same ids; the others stay, with the commit and the time of
+    /// their own.
+    pub(crate) fn merge_into(&self, path: &Path) -> Result<()> {
+        let stored = match std::fs::read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).context(path.display().to_string()),
+        };
+        let merged = self.merged(stored.as_deref().map(serde_json::from_slice).transpose().unwrap_or_default())?;
+        // A run that is stopped leaves the file whole.
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().context("no folder")?)?;
+        serde_json::to_writer_pretty(&mut file, &merged)?;
+        writeln!(file)?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    fn merged(&self, stored: Option<Value>) -> Result<Value> {
+        let is_ours = |stored: &Value| stored["schema_version"] == SCHEMA_VERSION && stored["figures"].is_array();
+        let mut document = match stored.filter(is_ours) {
+            Some(Value::Object(document)) => document,
+            _ => Map::new(),
+        };
+        let mut figures = match document.remove("figures") {
+            Some(Value::Array(figures)) => figures,
+            _ => Vec::new(),
+        };
+        figures.retain(|figure| self.figures.iter().all(|ours| figure["id"] != ours.id));
+        for figure in &self.figures {
+            let mut entry = serde_json::to_value(figure)?;
+            entry["commit"] = self.machine.commit.as_str().into();
+            entry["runs"] = self.runs.into();
+            figures.push(entry);
+        }
+        figures.sort_by_key(|figure| figure["id"].as_str().unwrap_or_default().to_owned());
+        document.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+        document.insert("machine".to_owned(), serde_json::to_value(&self.machine)?);
+        document.insert("peers".to_owned(), serde_json::to_value(&self.peers)?);
+        document.insert("corpus".to_owned(), serde_json::to_value(&self.corpus)?);
+        document.insert("figures".to_owned(), figures.into());
+        Ok(document.into())
     }
 }
 
@@ -143,4 +196,69 @@ pub(crate) fn print(document: &Document, path: &Path) -> Result<()> {
         }
     }
     Ok(writeln!(out, "\n{}", path.display())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(commit: &str, ids: &[&'static str]) -> Document {
+        let machine = Machine {
+            cores: 2,
+            cpu: "cpu".to_owned(),
+            system: "system".to_owned(),
+            commit: commit.to_owned(),
+            rustc: "rustc".to_owned(),
+        };
+        let figures = ids.iter().map(|id| Figure::new(id, "what", Vec::new(), Vec::new())).collect();
+        Document { machine, runs: 3, peers: BTreeMap::new(), corpus: Vec::new(), figures }
+    }
+
+    fn commits(path: &Path) -> Vec<(String, String)> {
+        let read: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let figures = read["figures"].as_array().unwrap().iter();
+        figures
+            .map(|figure| {
+                figure["taken_at"].as_str().unwrap().parse::<Timestamp>().unwrap();
+                let text = |name: &str| figure[name].as_str().unwrap().to_owned();
+                (text("id"), text("commit"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_half_replaces_its_own_figures_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.json");
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(id, commit)| ((*id).to_owned(), (*commit).to_owned())).collect()
+        };
+        document("one", &["P1", "P2"]).merge_into(&path).unwrap();
+        assert_eq!(commits(&path), pairs(&[("P1", "one"), ("P2", "one")]));
+
+        // What the other half has added, as result.py writes it.
+        let mut read: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let other = json!({"id": "P4", "commit": "two", "taken_at": "2026-11-20T10:00:00Z", "functions": "sam build"});
+        read["figures"].as_array_mut().unwrap().push(other.clone());
+        std::fs::write(&path, read.to_string()).unwrap();
+
+        document("three", &["P2", "P8"]).merge_into(&path).unwrap();
+        assert_eq!(commits(&path), pairs(&[("P1", "one"), ("P2", "three"), ("P4", "two"), ("P8", "three")]));
+        let read: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read["figures"][2], other);
+        assert_eq!(read["machine"].get("commit"), None, "a commit is a figure's");
+    }
+
+    #[test]
+    fn a_file_of_another_form_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.json");
+        for other in ["", "{", "[]", r#"{"schema_version": 1, "figures": [{"id": "P4"}]}"#, r#"{"schema_version": 2}"#] {
+            std::fs::write(&path, other).unwrap();
+            document("one", &["P1"]).merge_into(&path).unwrap();
+            assert_eq!(commits(&path), [("P1".to_owned(), "one".to_owned())], "{other}");
+        }
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The port of `gate serve`.
 pub(crate) const PORT: u16 = 8765;
+
+/// As the parameter `ScanSeconds` of template.yaml.
+const SCAN_SECONDS: u32 = 3600;
 
 /// Decides which open-source packages may be used, by a written policy, and publishes the approved ones.
 #[derive(Debug, Parser)]
@@ -85,9 +88,27 @@ pub(crate) struct Check {
     /// Rows worked on at once; default: twice the number of cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
+    /// Require a report of this scanner too; needs a `gate` that was built with `--features external`
+    ///
+    /// Region, credentials and endpoint are found as every AWS SDK finds them: AWS_REGION, AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_CODEGURU_SECURITY. A row on which the scanner does not report is failed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) external_scanner: Option<ExternalScanner>,
+    /// After how many seconds an external scan counts as lost
+    #[arg(long, value_name = "N", default_value_t = SCAN_SECONDS, requires = "external_scanner",
+        value_parser = clap::value_parser!(u32).range(1..=14_400))]
+    pub(crate) scan_seconds: u32,
     /// Print one JSON document instead of a table (docs/check.schema.json)
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A scanner besides the built-in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExternalScanner {
+    /// Amazon CodeGuru Security, which ended on 2025-11-20, or a private endpoint of the same API
+    #[value(name = "codeguru-security")]
+    CodeGuruSecurity,
 }
 
 #[derive(Debug, Args)]
@@ -125,8 +146,30 @@ pub(crate) struct Serve {
 mod tests {
     use clap::CommandFactory as _;
 
+    use super::{Cli, Command, ExternalScanner, Parser as _};
+
     #[test]
     fn the_command_line_is_well_formed() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_external_scan_has_a_limit_and_only_a_known_scanner_has_one() {
+        let check = |extra: &[&str]| match Cli::try_parse_from(["gate", "check", "request.csv"].iter().chain(extra)) {
+            Ok(Cli { command: Command::Check(check) }) => Some((check.external_scanner, check.scan_seconds)),
+            _ => None,
+        };
+        let scanner = ["--external-scanner", "codeguru-security"];
+        assert_eq!(check(&[]), Some((None, 3600)));
+        assert_eq!(check(&scanner), Some((Some(ExternalScanner::CodeGuruSecurity), 3600)));
+        for (seconds, fits) in [(0, false), (1, true), (2, true), (14_399, true), (14_400, true), (14_401, false)] {
+            let seconds = seconds.to_string();
+            let found = check(&[&scanner[..], &["--scan-seconds", &seconds]].concat());
+            assert_eq!(found.is_some(), fits, "{seconds}");
+            assert_eq!(check(&["--scan-seconds", &seconds]), None, "of what?");
+        }
+        for name in ["", "codeguru", "CodeGuru-Security", "codeguru-security,snyk", "built-in"] {
+            assert_eq!(check(&["--external-scanner", name]), None, "{name}");
+        }
     }
 }

@@ -23,6 +23,7 @@ use gate_scanner::worker::{BuiltIn, Worker, WorkerLimits};
 use jiff::Timestamp;
 
 use crate::args;
+use crate::external;
 use crate::pipeline::{Gate, RowEnd};
 use crate::progress::{Mode, Progress};
 use crate::store::DirectoryStore;
@@ -31,6 +32,12 @@ use crate::table;
 /// How the built-in scanner is waited for: it is near, so it is asked often; it gives up by itself long before the end.
 pub(crate) const PATIENCE: Patience =
     Patience { first: Duration::from_millis(1), longest: Duration::from_millis(50), total: Duration::from_secs(3600) };
+
+/// How an external scanner is waited for: it is asked over a network, and so once a second.
+fn external_patience(seconds: u32) -> Patience {
+    let pause = Duration::from_secs(1);
+    Patience { first: pause, longest: pause, total: Duration::from_secs(seconds.into()) }
+}
 
 /// The newest run's document in the output folder.
 pub(crate) const DOCUMENT: &str = "check.json";
@@ -72,15 +79,16 @@ pub(crate) fn worker() -> Result<Worker> {
 
 /// Runs the command; the number is the exit status.
 pub(crate) async fn run(args: args::Check) -> Result<u8> {
+    let store = Arc::new(DirectoryStore::new(&args.out));
+    let external = external::switched_on(args.external_scanner, &store).await?;
     let request = std::fs::read(&args.request).with_context(|| format!("{} cannot be read", args.request.display()))?;
     let rows = request::parse(&request).with_context(|| format!("{} cannot be read", args.request.display()))?;
     let (policy, advisories) = rules(&args.rules)?;
 
     let http =
         Arc::new(Http::system(&policy.network, index_url(&args, &rows)?, HttpLimits::of_policy(&policy.limits))?);
-    let store = Arc::new(DirectoryStore::new(&args.out));
     let quarantine = Arc::clone(&store);
-    let scanner = BuiltIn::new(worker()?, move |digest: &Sha256| std::fs::File::open(quarantine.artifact(digest)));
+    let built_in = BuiltIn::new(worker()?, move |digest: &Sha256| std::fs::File::open(quarantine.artifact(digest)));
     let mode = match (args.json, std::io::stderr().is_terminal()) {
         (true, _) => Mode::Silent,
         (false, true) => Mode::Terminal,
@@ -93,9 +101,11 @@ pub(crate) async fn run(args: args::Check) -> Result<u8> {
         repository: &DirectoryRepository::new(args.out.join("approved")),
         index: &SimpleIndex::new(Arc::clone(&http)),
         downloader: &HttpDownloader::new(http, Arc::clone(&store), &policy.limits),
-        scanner: &scanner,
-        clock: &SystemClock,
+        built_in: &built_in,
         patience: PATIENCE,
+        external: &external,
+        external_patience: external_patience(args.scan_seconds),
+        clock: &SystemClock,
         policy: &policy,
         advisories: advisories.as_ref(),
         jobs: args.jobs.map_or(2 * cores, usize::from),
@@ -108,7 +118,7 @@ pub(crate) async fn run(args: args::Check) -> Result<u8> {
         rows: ends.iter().map(|end| end.outcome.clone()).collect(),
         policy_sha256: policy.sha256,
         advisories_sha256: advisories.as_ref().map(AdvisoryDb::sha256),
-        scanner: scanner.version(),
+        scanner: built_in.version(),
     };
     let json = serde_json::to_string_pretty(&document)?;
     print(&args, &document, &json, &ends)?;

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod dependencies;
 mod explain;
+mod external;
 mod inspect;
 mod pipeline;
 mod progress;

@@ -4,20 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use gate_core::advisory::AdvisoryDb;
 use gate_core::decision::{Case, Decision, Examined, decide};
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::policy::Policy;
-use gate_core::ports::{
-    Clock, Downloader, PackageIndex, PackageRepository as _, PublishedFile, Quarantine as _, Scanner,
-};
-use gate_core::report::ContentReport;
+use gate_core::ports::{Clock, Downloader, PackageIndex, PublishedFile, Quarantine as _, Scanner};
+use gate_core::report::{ContentReport, ScannerVersion};
 use gate_core::request::{Row, Standing, Wanted, standings};
 use gate_core::run::FetchedFile;
 use gate_core::{ledger, message};
-use gate_fetcher::{check_source_host, fetch_row};
+use gate_fetcher::{FetchedArtifact, check_source_host, fetch_row};
 use gate_publisher::directory::DirectoryRepository;
 use gate_publisher::{Outcome, Ports, ToPublish, publish};
 use gate_scan_poller::{Patience, examine};
@@ -27,14 +26,17 @@ use crate::progress::{Progress, RowProgress, Stage};
 use crate::store::DirectoryStore;
 
 /// Everything that a run works with.
-pub(crate) struct Gate<'a, I, D, S, C> {
+pub(crate) struct Gate<'a, I, D, S, E, C> {
     pub(crate) store: &'a DirectoryStore,
     pub(crate) repository: &'a DirectoryRepository,
     pub(crate) index: &'a I,
     pub(crate) downloader: &'a D,
-    pub(crate) scanner: &'a S,
-    pub(crate) clock: &'a C,
+    pub(crate) built_in: &'a S,
     pub(crate) patience: Patience,
+    /// Each of them must report on everything as well.
+    pub(crate) external: &'a [E],
+    pub(crate) external_patience: Patience,
+    pub(crate) clock: &'a C,
     pub(crate) policy: &'a Policy,
     pub(crate) advisories: Option<&'a AdvisoryDb>,
     pub(crate) jobs: usize,
@@ -78,7 +80,7 @@ struct Decided {
     notes: Vec<Reason>,
 }
 
-impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> {
+impl<I: PackageIndex, D: Downloader, S: Scanner, E: Scanner, C: Clock> Gate<'_, I, D, S, E, C> {
     /// Works on all rows; the result has one element a row, in the same order. No row's trouble is another's.
     ///
     /// # Errors
@@ -145,22 +147,15 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
         let fetched =
             fetch_row(&wanted.source, wanted.sha256.as_ref(), self.policy, self.index, self.downloader, self.store)
                 .await?;
+        // External scans take their time elsewhere: all of them run while the built-in scanner works through the set. Without its
+        // report there is nothing to decide on, whatever others say.
+        let external = async { Ok(self.external_reports(&fetched.artifacts).await) };
+        let (built_in, external) = tokio::try_join!(self.built_in_reports(&fetched.artifacts, progress), external)?;
         let mut files = Vec::with_capacity(fetched.artifacts.len());
-        for artifact in fetched.artifacts {
-            progress.stage(Stage::Scanning { filename: &artifact.filename });
-            let report = examine(self.scanner, self.store, &artifact.digest, self.patience).await;
-            let doubtful = match &report {
-                Ok(report) => report.size != artifact.size,
-                Err(failure) => failure.code == FailureCode::DigestMismatch,
-            };
-            if doubtful && self.store.discard_damaged(&artifact.digest).await? {
-                let message = format!(
-                    "the stored bytes of {} were damaged and have been set aside; try again",
-                    artifact.filename
-                );
-                return Err(Failure::new(FailureCode::Storage, message));
+        for ((artifact, mut report), others) in fetched.artifacts.into_iter().zip(built_in).zip(external) {
+            for other in others {
+                report = report.with(self.of_sound_bytes(&artifact, other).await?);
             }
-            let report = report?;
             files.push(Examined {
                 filename: artifact.filename,
                 sha256: artifact.digest,
@@ -180,6 +175,56 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
         });
         let reports = files.into_iter().map(|file| (file.filename, file.report)).collect();
         Ok(Decided { decision, reports, notes: fetched.notes })
+    }
+
+    /// One report a file. They are made one after the other: each takes a processor.
+    async fn built_in_reports(
+        &self,
+        artifacts: &[FetchedArtifact],
+        progress: &RowProgress,
+    ) -> Result<Vec<ContentReport>, Failure> {
+        let mut reports = Vec::with_capacity(artifacts.len());
+        for artifact in artifacts {
+            progress.stage(Stage::Scanning { filename: &artifact.filename });
+            let report = examine(self.built_in, self.store, &artifact.digest, self.patience).await;
+            reports.push(self.of_sound_bytes(artifact, report).await?);
+        }
+        if let Some(scanner) = self.external.first() {
+            progress.stage(Stage::Awaiting { scanner: &scanner.version().name });
+        }
+        Ok(reports)
+    }
+
+    /// For each file what each external scanner says, all at once.
+    async fn external_reports(&self, artifacts: &[FetchedArtifact]) -> Vec<Vec<Result<ContentReport, Failure>>> {
+        join_all(artifacts.iter().map(|artifact| {
+            let report = |scanner| examine(scanner, self.store, &artifact.digest, self.external_patience);
+            join_all(self.external.iter().map(report))
+        }))
+        .await
+    }
+
+    /// The report. If it gives reason to, the stored bytes are hashed, and set aside when they are damaged.
+    async fn of_sound_bytes(
+        &self,
+        artifact: &FetchedArtifact,
+        report: Result<ContentReport, Failure>,
+    ) -> Result<ContentReport, Failure> {
+        let doubtful = match &report {
+            Ok(report) => report.size != artifact.size,
+            Err(failure) => failure.code == FailureCode::DigestMismatch,
+        };
+        if doubtful && self.store.discard_damaged(&artifact.digest).await? {
+            let message =
+                format!("the stored bytes of {} were damaged and have been set aside; try again", artifact.filename);
+            return Err(Failure::new(FailureCode::Storage, message));
+        }
+        report
+    }
+
+    /// Whose reports a verdict needs: the built-in scanner first.
+    fn scanners(&self) -> Vec<ScannerVersion> {
+        std::iter::once(self.built_in.version()).chain(self.external.iter().map(Scanner::version)).collect()
     }
 
     /// Rows whose archives turn out to be the same package with other bytes: those that the ledger knew stand, the others are
@@ -285,17 +330,13 @@ impl<I: PackageIndex, D: Downloader, S: Scanner, C: Clock> Gate<'_, I, D, S, C> 
             records: self.store,
             repository: self.repository,
             clock: self.clock,
-            scanners: &[self.scanner.version()],
+            scanners: &self.scanners(),
             advisories: self.advisories,
             policy: self.policy,
         };
         match publish(ToPublish { wanted, files: &files }, &ports).await? {
             Outcome::Published(_) => {}
-            Outcome::Taken(coordinates, _) => {
-                decision.verdict = Verdict::Invalid;
-                decision.reasons = vec![message::coordinates_taken(&coordinates)];
-            }
-            Outcome::NotApproved(again) => {
+            Outcome::NotPublished(again) => {
                 let notes = std::mem::take(&mut decision.notes);
                 *decision = *again;
                 decision
@@ -340,3 +381,6 @@ fn same_as(row: &Row, line: u64, ends: &[RowEnd]) -> RowEnd {
     }
     end
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,11 @@ pub(crate) enum Stage<'a> {
         /// Which. Untrusted.
         filename: &'a str,
     },
+    /// The built-in scanner is done, an external one may not be.
+    Awaiting {
+        /// Its name.
+        scanner: &'a str,
+    },
     /// The policy decides.
     Deciding,
     /// Approved bytes are copied.
@@ -55,6 +60,7 @@ impl Stage<'_> {
         match self {
             Self::Fetching => "fetching".to_owned(),
             Self::Scanning { filename } => format!("scanning {}", plain::shown(filename, 120)),
+            Self::Awaiting { scanner } => format!("waiting for {scanner}"),
             Self::Deciding => "deciding".to_owned(),
             Self::Publishing => "publishing".to_owned(),
         }

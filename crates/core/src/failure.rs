@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::step::{ErrorName, fault};
+
 /// The name of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -13,7 +15,7 @@ pub enum FailureCode {
     Busy,
     /// 404 or 410, or a version that the index does not have.
     NotFound,
-    /// 401 or 403.
+    /// 401 or 403, of a host that a row names.
     Forbidden,
     /// Any other answer that is not the file.
     UnexpectedAnswer,
@@ -27,7 +29,8 @@ pub enum FailureCode {
     DigestMismatch,
     /// Not an archive; the message says what it is.
     NotAnArchive,
-    /// The index's page could not be understood.
+    /// The configured index cannot be used: there is none, it refuses the gate, its certificate is not trusted, or what it
+    /// answers is no page of an index. The operator must act.
     BadIndex,
     /// No file of the release can be used by the policy's targets.
     NoUsableFile,
@@ -59,7 +62,8 @@ impl FailureCode {
         Self::Storage,
     ];
 
-    /// Whether the same request may end differently when it is tried again without anybody changing anything.
+    /// Whether the same request may end differently when it is tried again: by itself, or when the operator has mended what is
+    /// theirs.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(
@@ -67,6 +71,7 @@ impl FailureCode {
             Self::Unreachable
                 | Self::Busy
                 | Self::TooSlow
+                | Self::BadIndex
                 | Self::ScannerUnavailable
                 | Self::AdvisoriesUnavailable
                 | Self::Storage
@@ -104,11 +109,26 @@ pub struct Failure {
     pub code: FailureCode,
     /// For the requester; untrusted text in it is not escaped yet.
     pub message: String,
+    /// As what a step fails with it, where the code does not say that: a store that is not reached and one that denies access
+    /// have one code. Most have none; see [`Failure::fault`].
+    pub named: Option<ErrorName>,
 }
 
 impl Failure {
     /// A failure of this kind, in these words.
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), named: None }
+    }
+
+    /// The same, which a step fails with under this name.
+    #[must_use]
+    pub fn with_name(self, name: ErrorName) -> Self {
+        Self { named: Some(name), ..self }
+    }
+
+    /// The name of the fault of the system that it is. None for an answer about the row, which ends it with an outcome.
+    #[must_use]
+    pub fn fault(&self) -> Option<ErrorName> {
+        self.named.or_else(|| fault(self.code))
     }
 }

@@ -112,7 +112,7 @@ pub async fn keep_unscannable(
     if !is_about_bytes(failure.code) {
         return Ok(false);
     }
-    let Failure { code, message } = failure.clone();
+    let Failure { code, message, .. } = failure.clone();
     let document =
         Unscannable { schema_version: SCHEMA_VERSION, artifact: *artifact, scanner: scanner.clone(), code, message };
     put(records, &unscannable_key(artifact, scanner), &document).await?;

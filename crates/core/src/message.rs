@@ -33,6 +33,8 @@ pub const CODES: &[(&str, &str)] = &[
     ("cool-down", "held: the release is younger than the policy's cool-down"),
     ("dependency-url", "held: an installer would fetch a dependency from a URL, past the approved packages"),
     ("over-function-limit", "held: within the policy's limits, but more than the gate's functions can take"),
+    ("published-in-part", "held: the version is published with fewer files, and the repository adds none to it"),
+    ("withdrawn-by-hand", "held: a person has withdrawn the version from the repository"),
     ("more", "as many further reasons as it says"),
     ("coordinates-taken", "invalid: other bytes are published under this name and version"),
     ("conflict", "invalid: other rows ask for the same package from elsewhere"),
@@ -174,7 +176,9 @@ pub const COOL_DOWN: &str = "cool-down";
 pub fn cool_down(filename: &str, until: Timestamp) -> Reason {
     Reason::new(
         COOL_DOWN,
-        &format!("{filename} is younger than the policy's cool-down, which ends at {until}; ask again then"),
+        &format!(
+            "{filename} is younger than the policy's cool-down, which ends at {until}; it cannot be approved before"
+        ),
     )
 }
 
@@ -192,7 +196,7 @@ pub fn unknown_age(filename: &str) -> Reason {
 pub fn advisories_required() -> Reason {
     Reason::new(
         "advisories-unavailable",
-        "the policy requires advisories and none were given; the gate's operator must supply an OSV export (--advisories)",
+        "the policy requires advisories and none were given; the gate's operator must supply an OSV export",
     )
 }
 
@@ -201,7 +205,7 @@ pub fn advisories_required() -> Reason {
 pub fn advisories_not_consulted() -> Reason {
     Reason::new(
         "advisories-not-consulted",
-        "NO ADVISORIES WERE CONSULTED: known vulnerabilities were not looked for; give an OSV export with --advisories",
+        "NO ADVISORIES WERE CONSULTED: known vulnerabilities were not looked for; the gate's operator must supply an OSV export",
     )
 }
 
@@ -251,7 +255,7 @@ pub fn file_over_function_limit(file: &str, most: &str) -> Reason {
         OVER_FUNCTION_LIMIT,
         &format!(
             "could not be checked: {file} is larger than {most}, the most that the gate's functions can take; the operator \
-             may check it with 'gate check', or raise MaxArtifactBytes"
+             may check it with 'gate check', or raise MaxArtifactMiB, and then the row is decided again"
         ),
     )
 }
@@ -275,6 +279,36 @@ pub fn coordinates_taken(coordinates: &Coordinates) -> Reason {
         "coordinates-taken",
         &format!(
             "{coordinates} is already published with other bytes, which are never overwritten; ask for another version"
+        ),
+    )
+}
+
+/// What is published lacks `missing` files of a set of `files`, and the repository adds none.
+#[must_use]
+pub fn published_in_part(coordinates: &Coordinates, missing: &[String], files: usize) -> Reason {
+    let without = match missing {
+        [] => "files of it".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+    };
+    let pin = if missing.len() < files { "pin one of the other files by its sha256, or " } else { "" };
+    Reason::new(
+        "published-in-part",
+        &format!(
+            "{coordinates} is already published without {without}, and the repository adds no file to a published version; \
+             {pin}ask the owner of the repository to delete the version, so that it can be published whole"
+        ),
+    )
+}
+
+/// A person has withdrawn what is published under these coordinates.
+#[must_use]
+pub fn withdrawn_by_hand(coordinates: &Coordinates) -> Reason {
+    Reason::new(
+        "withdrawn-by-hand",
+        &format!(
+            "a person has withdrawn {coordinates} from the repository, and the gate does not bring it back; ask InfoSec or the \
+             owner of the repository why, or ask for another version"
         ),
     )
 }
@@ -347,4 +381,30 @@ pub fn dependency_unreadable(requirement: &str, why: &str) -> Reason {
 #[must_use]
 pub fn withdrawn(coordinates: &Coordinates) -> Reason {
     Reason::new("withdrawn", &format!("{coordinates} was published before and has been withdrawn from the index"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_in_part_names_what_it_lacks_and_what_can_be_had() {
+        let coordinates = Coordinates::pypi("Flask", &"3.0.3".parse().unwrap());
+        let says = |missing: &[&str], files| {
+            let missing: Vec<_> = missing.iter().map(|name| (*name).to_owned()).collect();
+            published_in_part(&coordinates, &missing, files).message
+        };
+        for (missing, files, without, pins) in [
+            (&["a.whl"][..], 2, " without a.whl, ", true),
+            (&["a.whl", "b.whl"], 3, " without a.whl and 1 more, ", true),
+            (&["a.whl", "b.whl", "c.whl"], 3, " without a.whl and 2 more, ", false),
+            (&["a.whl"], 1, " without a.whl, ", false),
+        ] {
+            let message = says(missing, files);
+            assert!(message.starts_with("pkg:pypi/flask@3.0.3 is already published"), "{message}");
+            assert!(message.contains(without), "{message}");
+            assert_eq!(message.contains("pin one of the other files"), pins, "{message}");
+            assert!(message.contains("ask the owner of the repository"), "{message}");
+        }
+    }
 }

@@ -157,8 +157,6 @@ pub trait PackageRepository: Send + Sync {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Makes the set visible to users.
     fn commit(&self, publication: Self::Publication) -> impl Future<Output = Result<(), Failure>> + Send;
-    /// Hides a published set again, for a reason; what is not published is a success. The record stays.
-    fn withdraw(&self, coordinates: &Coordinates, reason: &str) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// What `begin` found.
@@ -166,10 +164,15 @@ pub trait PackageRepository: Send + Sync {
 pub enum Begin<P> {
     /// The coordinates are ours to fill.
     Reserved(P),
-    /// Exactly this set is published already.
+    /// Every file of this set is published already.
     Published,
     /// Other bytes hold these coordinates. They are never overwritten.
     Taken,
+    /// Some of the files are not among what is published under these coordinates, and the repository adds none to it. Holds
+    /// the names of the missing ones, at least one.
+    InPart(Vec<String>),
+    /// A person has withdrawn what holds these coordinates. Nothing is published or brought back against that.
+    Withdrawn,
 }
 
 /// One file of a publication.
@@ -187,9 +190,16 @@ pub struct PublishedFile {
 
 /// Takes a finished mail.
 pub trait Outbox: Send + Sync {
-    /// Stores or sends it; `key` makes sending it twice one mail.
+    /// Stores or sends it; `key` makes sending it twice one mail. A failure that no other try can cure
+    /// ([`FailureCode::is_retryable`](crate::failure::FailureCode::is_retryable)) is about this very mail: it is refused for good.
     fn send(&self, key: &str, mail: &Mail) -> impl Future<Output = Result<(), Failure>> + Send;
 }
+
+/// The most bytes of a mail's body, 250 KiB: SNS takes 262,144 bytes together with the attributes of a message (SNS quotas,
+/// "Message size"), which are an address of at most 254 bytes and a key.
+pub const MAX_MAIL_BODY: usize = 250 << 10;
+/// The most bytes of a mail's key.
+pub const MAX_MAIL_KEY: usize = 256;
 
 /// A plain-text mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +208,7 @@ pub struct Mail {
     pub to: Option<String>,
     /// Printable ASCII, under 100 characters (the limit of SNS).
     pub subject: String,
-    /// UTF-8 under 256 KiB (the limit of SNS).
+    /// UTF-8, at most [`MAX_MAIL_BODY`] bytes.
     pub body: String,
 }
 
@@ -216,6 +226,8 @@ pub trait Executions: Send + Sync {
     fn start(&self, name: &str, input: &str) -> impl Future<Output = Result<Started, StepError>> + Send;
     /// Where the execution of this name is; none when there never was one.
     fn status(&self, name: &str) -> impl Future<Output = Result<Option<ExecutionStatus>, StepError>> + Send;
+    /// The names of the executions that failed, timed out or were aborted since a time; at most some thousands, the newest.
+    fn unfinished(&self, since: Timestamp) -> impl Future<Output = Result<Vec<String>, StepError>> + Send;
 }
 
 /// What became of a start.
@@ -242,6 +254,8 @@ pub enum ExecutionStatus {
 pub trait Subscriptions: Send + Sync {
     /// Makes sure that an address is subscribed to the mails that are addressed to it, and says whether they reach it.
     fn ensure(&self, address: &str) -> impl Future<Output = Result<Subscription, StepError>> + Send;
+    /// Whether mails without an address reach anybody.
+    fn default_is_confirmed(&self) -> impl Future<Output = Result<bool, StepError>> + Send;
 }
 
 /// Whether mails reach an address.

@@ -110,13 +110,15 @@ impl StepError {
 }
 
 /// Whether a failure is a fault of the system, which the state machine retries and a person may redrive, and of which name.
-/// None for an answer about the row: that ends the row with an outcome.
+/// None for an answer about the row: that ends the row with an outcome. [`Failure::fault`] also goes by what is known besides the
+/// code.
 #[must_use]
 pub fn fault(code: FailureCode) -> Option<ErrorName> {
     match code {
         FailureCode::Storage => Some(ErrorName::Transient),
         FailureCode::ScannerUnavailable => Some(ErrorName::ScannerUnavailable),
         FailureCode::AdvisoriesUnavailable => Some(ErrorName::AdvisoriesUnavailable),
+        FailureCode::BadIndex => Some(ErrorName::Configuration),
         FailureCode::Unreachable
         | FailureCode::Busy
         | FailureCode::NotFound
@@ -127,7 +129,6 @@ pub fn fault(code: FailureCode) -> Option<ErrorName> {
         | FailureCode::TooSlow
         | FailureCode::DigestMismatch
         | FailureCode::NotAnArchive
-        | FailureCode::BadIndex
         | FailureCode::NoUsableFile => None,
     }
 }
@@ -135,7 +136,7 @@ pub fn fault(code: FailureCode) -> Option<ErrorName> {
 /// For steps in which every failure is a fault: those that touch stores alone.
 impl From<Failure> for StepError {
     fn from(failure: Failure) -> Self {
-        Self::new(fault(failure.code).unwrap_or(ErrorName::Transient), failure.message)
+        Self::new(failure.fault().unwrap_or(ErrorName::Transient), failure.message)
     }
 }
 
@@ -153,11 +154,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_fault_comes_back_as_the_same_failure() {
+    fn what_is_a_fault_comes_back_as_a_failure_that_is_tried_again() {
         for code in FailureCode::ALL {
             if let Some(name) = fault(code) {
-                assert_eq!(name.failure_code(), code);
+                // A requester cannot tell one fault of the operator's from another.
+                let told = if code == FailureCode::BadIndex { FailureCode::Storage } else { code };
+                assert_eq!(name.failure_code(), told);
                 assert!(code.is_retryable(), "{code:?}");
+            }
+        }
+        for name in ErrorName::ALL {
+            assert!(name.failure_code().is_retryable(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_knows_its_name_fails_a_step_under_it() {
+        for code in FailureCode::ALL {
+            let failure = Failure::new(code, "why");
+            assert_eq!(failure.fault(), fault(code));
+            assert_eq!(StepError::from(failure.clone()).name, fault(code).unwrap_or(ErrorName::Transient));
+            for name in ErrorName::ALL {
+                let failure = failure.clone().with_name(name);
+                assert_eq!((failure.fault(), failure.code, failure.message.as_str()), (Some(name), code, "why"));
+                assert_eq!(StepError::from(failure), StepError::new(name, "why"));
             }
         }
     }

@@ -79,8 +79,9 @@ impl ExportUrl {
 /// Fetches the export, reads it whole, and puts it into use.
 ///
 /// # Errors
-/// Nothing has changed then. [`ErrorName::Transient`] when the host cannot be reached; [`ErrorName::Configuration`] when it
-/// answers with something else than a file of at most `most` bytes; [`ErrorName::AdvisoriesUnavailable`] when the file is no
+/// Nothing has changed then. [`ErrorName::Transient`] or [`ErrorName::RateLimited`] when the host cannot be reached or asks for
+/// patience; [`ErrorName::Denied`] when it refuses; [`ErrorName::Configuration`] when it answers with something else than a file
+/// of at most `most` bytes; [`ErrorName::AdvisoriesUnavailable`] when the file is no
 /// export of Python's advisories, or one with a hole; whatever the store fails with.
 pub async fn refresh(
     url: &ExportUrl,
@@ -137,8 +138,8 @@ fn unusable(why: &str) -> StepError {
 
 fn step_error(failure: &Failure) -> StepError {
     let name = match failure.code {
-        FailureCode::Unreachable | FailureCode::Busy | FailureCode::TooSlow => ErrorName::Transient,
-        _ => ErrorName::Configuration,
+        FailureCode::TooSlow => ErrorName::Transient,
+        _ => failure.fault().unwrap_or(ErrorName::Configuration),
     };
     let why = escape_to(&failure.message, FAULT_CHARS);
     StepError::new(name, format!("the advisories could not be fetched: {why}; those in use stay"))

@@ -172,6 +172,16 @@ impl Http {
         accept: &'static str,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        self.follow(url, origin, accept, deadline).await.map_err(|trouble| trouble::of_origin(origin, trouble))
+    }
+
+    async fn follow(
+        &self,
+        url: &Url,
+        origin: Origin,
+        accept: &'static str,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
         let mut url = without_fragment(url.clone());
         let mut from: Option<Url> = None;
         for _ in 0..=self.limits.redirects {
@@ -186,7 +196,7 @@ impl Http {
                 Hop::Redirect(next) => from = Some(std::mem::replace(&mut url, next)),
             }
         }
-        Err(words::redirects(from.as_ref().unwrap_or(&url), self.limits.redirects).into())
+        Err(words::redirects(from.as_ref().unwrap_or(&url), origin, self.limits.redirects).into())
     }
 
     async fn hop(&self, url: &Url, origin: Origin, accept: &'static str, deadline: Instant) -> Result<Hop, Trouble> {
@@ -199,7 +209,7 @@ impl Http {
         let patience = deadline.min(Instant::now() + self.limits.answer);
         let response = match timeout_at(patience, client.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(trouble::of_request(url, &error).into()),
+            Ok(Err(error)) => return Err(trouble::of_request(url, origin, &error).into()),
             Err(_) if Instant::now() >= deadline => return Err(words::too_slow_total(url, self.limits.total).into()),
             Err(_) => {
                 let why = format!("it did not answer within {}", words::duration(self.limits.answer));
@@ -208,18 +218,18 @@ impl Http {
         };
         let status = response.status();
         if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Ok(Hop::Redirect(redirect_target(url, response.headers())?));
+            return Ok(Hop::Redirect(redirect_target(url, origin, response.headers())?));
         }
         if status != StatusCode::OK {
             let retry_after = retry_after(response.headers(), jiff::Timestamp::now());
-            return Err(Trouble { failure: words::status(url, status, retry_after), retry_after });
+            return Err(Trouble { failure: words::status(url, origin, status, retry_after), retry_after });
         }
         if let Some(encoding) = encoding(response.headers()) {
-            return Err(words::encoded(url, &encoding).into());
+            return Err(words::encoded(url, origin, &encoding).into());
         }
         let (parts, incoming) = response.into_parts();
         let pace = Pace::new(self.limits.min_bytes_per_second, self.limits.window);
-        let body = Body { incoming, url: url.clone(), pace, deadline, limits: self.limits };
+        let body = Body { incoming, url: url.clone(), origin, pace, deadline, limits: self.limits };
         Ok(Hop::Answer(Box::new(Answer { headers: parts.headers, body, url: url.clone() })))
     }
 
@@ -264,10 +274,10 @@ fn without_fragment(mut url: Url) -> Url {
     url
 }
 
-fn redirect_target(url: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+fn redirect_target(url: &Url, origin: Origin, headers: &HeaderMap) -> Result<Url, Failure> {
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let target = location.and_then(|location| url.join(location).ok());
-    target.map(without_fragment).ok_or_else(|| words::bad_redirect(url))
+    target.map(without_fragment).ok_or_else(|| words::bad_redirect(url, origin))
 }
 
 /// The first encoding that is not the plain bytes.
@@ -303,6 +313,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What the host says it is.
+    pub(crate) fn content_type(&self) -> Option<String> {
+        self.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
     /// What the host says the length is; it may lie.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -313,6 +328,7 @@ impl Answer {
 pub(crate) struct Body {
     incoming: Incoming,
     url: Url,
+    origin: Origin,
     pace: Pace,
     deadline: Instant,
     limits: HttpLimits,
@@ -321,6 +337,10 @@ pub(crate) struct Body {
 impl Body {
     /// The next bytes, or none at the end. A body that ends early is a failure.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.read().await.map_err(|failure| trouble::of_origin(self.origin, failure.into()).failure)
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let start = Instant::now();
             if start >= self.deadline {
@@ -331,7 +351,7 @@ impl Body {
             let data = match frame {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return Err(trouble::of_body(&self.url, &error)),
+                Ok(Some(Err(error))) => return Err(trouble::of_body(&self.url, self.origin, &error)),
                 Err(_) => Bytes::new(),
             };
             if !self.pace.add(start.elapsed(), data.len() as u64) {

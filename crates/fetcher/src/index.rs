@@ -1,6 +1,7 @@
 //! The configured Python index.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gate_core::coordinates::PackageName;
@@ -8,19 +9,24 @@ use gate_core::evidence::IndexFile;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::ports::{Origin, PackageIndex};
 use gate_core::sniff;
+use gate_core::step::ErrorName;
 use gate_core::text::escape_to;
-use http::header::CONTENT_TYPE;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::http::Http;
+use crate::index_url::IndexUrl;
 use crate::page::{self, Form};
 use crate::retry::Trouble;
+use crate::select::lists;
 use crate::words;
 
 /// The most bytes of a project's page. The longest known are about 20 MB.
 pub const PAGE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A project that every mirror of open source has.
+pub(crate) const KNOWN_PROJECT: &str = "pip";
 
 /// How many pages are remembered: rows often ask for the same dependencies.
 const PAGES_KEPT: usize = 64;
@@ -30,6 +36,8 @@ const PAGES_KEPT: usize = 64;
 pub struct SimpleIndex {
     http: Arc<Http>,
     page_bytes: u64,
+    /// Whether it has shown something.
+    works: AtomicBool,
     pages: Mutex<VecDeque<(String, Page)>>,
 }
 
@@ -45,7 +53,7 @@ impl SimpleIndex {
     /// Pages of at most `page_bytes`.
     #[must_use]
     pub fn with_limit(http: Arc<Http>, page_bytes: u64) -> Self {
-        Self { http, page_bytes, pages: Mutex::default() }
+        Self { http, page_bytes, works: AtomicBool::new(false), pages: Mutex::default() }
     }
 
     fn remembered(&self, name: String) -> Page {
@@ -63,30 +71,50 @@ impl SimpleIndex {
 
     async fn read(&self, name: &PackageName) -> Result<Vec<IndexFile>, Failure> {
         let Some(index) = self.http.index_url() else {
-            return Err(Failure::new(
-                FailureCode::BadIndex,
-                "no Python index is configured; give --index-url, or set PIP_INDEX_URL",
-            ));
+            return Err(words::no_index());
         };
         let url = index.project(name);
         let limits = self.http.limits();
         let deadline = Instant::now() + limits.total;
-        let files = limits.retry.run(deadline, || self.attempt(&url, deadline)).await;
-        files.map_err(|failure| match failure.code {
-            FailureCode::NotFound => Failure::new(
-                FailureCode::NotFound,
-                format!("the index at {} has no project '{name}'; check the spelling", words::host(&url)),
-            ),
-            FailureCode::Forbidden => Failure::new(
-                FailureCode::Forbidden,
-                format!(
-                    "the index at {} refuses to show '{name}'; the operator must give the index URL with a user name and \
-                     password that may read it",
-                    words::host(&url)
-                ),
-            ),
+        let failure = match limits.retry.run(deadline, || self.attempt(&url, deadline)).await {
+            Ok(files) if lists(&files, name) => {
+                self.works.store(true, Ordering::Relaxed);
+                return Ok(files);
+            }
+            // A project without releases, or a page that any address is answered with.
+            Ok(files) if self.works(index, deadline).await? => return Ok(files),
+            Ok(_) => return Err(words::no_projects(&url, name)),
+            Err(failure) => failure,
+        };
+        Err(match failure.code {
+            FailureCode::NotFound if self.works(index, deadline).await? => words::no_such_project(&url, name),
+            FailureCode::NotFound => words::no_projects(&url, name),
+            // The page's address is the operator's alone.
+            FailureCode::AddressNotAllowed => failure.with_name(ErrorName::Configuration),
+            _ if failure.named == Some(ErrorName::Denied) => words::index_denies(&url, name),
             _ => failure,
         })
+    }
+
+    /// Whether the address is that of an index: under a wrong one, every project is missing. Not every index lists its projects,
+    /// and not every one has [`KNOWN_PROJECT`]; one of the two will do. A list in plain HTML says nothing: any home page looks
+    /// like one.
+    async fn works(&self, index: &IndexUrl, deadline: Instant) -> Result<bool, Failure> {
+        if self.works.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let retry = self.http.limits().retry;
+        let list = || async {
+            let answer = self.http.get(index.base(), Origin::Index, page::ACCEPT, deadline).await?;
+            Ok(answer.content_type().is_some_and(|given| page::is_marked(&given)))
+        };
+        let known = || async {
+            let Ok(name) = KNOWN_PROJECT.parse() else { return Ok(false) };
+            Ok(lists(&self.attempt(&index.project(&name), deadline).await?, &name))
+        };
+        let works = yes(retry.run(deadline, known).await)? || yes(retry.run(deadline, list).await)?;
+        self.works.fetch_or(works, Ordering::Relaxed);
+        Ok(works)
     }
 
     async fn attempt(&self, url: &Url, deadline: Instant) -> Result<Vec<IndexFile>, Trouble> {
@@ -102,27 +130,30 @@ impl SimpleIndex {
             }
             body.extend_from_slice(&chunk);
         }
-        let content_type = answer.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let content_type = answer.content_type();
         let Some(form) = content_type.as_deref().and_then(Form::of_content_type) else {
             let what = sniff::describe(&body[..body.len().min(sniff::PREFIX_BYTES)]);
             let given = content_type.map_or_else(|| "none".to_owned(), |given| escape_to(&given, 60));
-            return Err(bad_page(url, &format!("it is {what}, its Content-Type {given}")).into());
+            return Err(words::bad_page(url, &format!("it is {what}, its Content-Type {given}")).into());
         };
         // A long page takes a moment to read; other rows go on meanwhile.
         let base = answer.url;
         match tokio::task::spawn_blocking(move || page::parse(form, &body, &base)).await {
             Ok(Ok(files)) => Ok(files),
-            Ok(Err(error)) => Err(bad_page(url, &error.to_string()).into()),
-            Err(_) => Err(bad_page(url, "reading it stopped").into()),
+            Ok(Err(error)) => Err(words::bad_page(url, &error.to_string()).into()),
+            Err(_) => Err(words::bad_page(url, "reading it stopped").into()),
         }
     }
 }
 
-fn bad_page(url: &Url, why: &str) -> Failure {
-    Failure::new(
-        FailureCode::BadIndex,
-        format!("the index page from {} cannot be read: {why}; check the index URL", words::host(url)),
-    )
+/// A yes or no; no answer at all is neither.
+fn yes(answer: Result<bool, Failure>) -> Result<bool, Failure> {
+    let is_no_answer =
+        |failure: &Failure| matches!(failure.code, FailureCode::Unreachable | FailureCode::Busy | FailureCode::TooSlow);
+    match answer {
+        Err(failure) if is_no_answer(&failure) => Err(failure),
+        answer => Ok(answer.unwrap_or(false)),
+    }
 }
 
 impl PackageIndex for SimpleIndex {

@@ -10,7 +10,7 @@ use gate_aws::{Aws, ConfigBucket, S3Quarantine, S3Records};
 use gate_core::digest::Sha256;
 use gate_core::policy::Policy;
 use gate_core::ports::Clock as _;
-use gate_core::run::RowState;
+use gate_core::run::{Inputs, RowState};
 use gate_core::step::{ErrorName, StepError};
 use gate_fetcher::advisories::{AdvisoryStore, EXPORT_BYTES, ExportUrl, Refreshed, refresh};
 use gate_fetcher::input::{Input, Output};
@@ -19,7 +19,7 @@ use gate_fetcher::{Ceiling, Http, HttpDownloader, HttpLimits, IndexUrl, SimpleIn
 
 /// What the function does.
 enum Work {
-    Rows { index: IndexUrl, max_bytes: u64 },
+    Rows { index: IndexUrl, max_bytes: u64, settings: Sha256 },
     Advisories(ExportUrl),
 }
 
@@ -48,8 +48,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     function::serve(|input: Input| async move {
         let policy = &function.config.policy().await?;
         match (input, &function.work) {
-            (Input::Row(state), Work::Rows { index, max_bytes }) => {
-                function.fetch(state, policy, index, *max_bytes).await.map(Output::Row)
+            (Input::Row(state), Work::Rows { index, max_bytes, settings }) => {
+                function.fetch(state, policy, index, *max_bytes, *settings).await.map(Output::Row)
             }
             (Input::Scheduled(_), Work::Advisories(url)) => function.refresh(policy, url).await.map(Output::Advisories),
             _ => Err(StepError::new(ErrorName::BadInput, "this function has no settings for this input")),
@@ -67,7 +67,8 @@ fn configuration(mut settings: Settings) -> Result<(String, String, Work), StepE
     }
     let (index, max_bytes) = (settings.text("INDEX_URL"), settings.number("MAX_ARTIFACT_BYTES"));
     settings.finish()?;
-    Ok((data, config, Work::Rows { index: index_url(&index)?, max_bytes }))
+    let work = Work::Rows { index: index_url(&index)?, max_bytes, settings: Inputs::fetch_settings(&index, max_bytes) };
+    Ok((data, config, work))
 }
 
 impl Function {
@@ -77,6 +78,7 @@ impl Function {
         policy: &Policy,
         index: &IndexUrl,
         max_bytes: u64,
+        settings: Sha256,
     ) -> Result<RowState, StepError> {
         let http = client(policy, index.clone())?;
         let ceiling = Arc::new(Ceiling::new(max_bytes));
@@ -90,6 +92,7 @@ impl Function {
             policy,
             ceiling: &ceiling,
             time: TIME,
+            settings,
         };
         fetch(state, &ports).await
     }

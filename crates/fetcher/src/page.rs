@@ -41,6 +41,12 @@ impl Form {
     }
 }
 
+/// Whether a `Content-Type` is one that nothing but an index gives (PEP 691).
+pub(crate) fn is_marked(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "application/vnd.pypi.simple.v1+json" | "application/vnd.pypi.simple.v1+html")
+}
+
 /// The files of a page, in its order. Links that are no URL are left out, as installers do.
 pub(crate) fn parse(form: Form, body: &[u8], url: &Url) -> Result<Vec<IndexFile>, BadPage> {
     match form {

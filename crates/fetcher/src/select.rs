@@ -55,6 +55,12 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// Whether a page lists any distribution of the project.
+pub(crate) fn lists(files: &[IndexFile], name: &PackageName) -> bool {
+    let project = name.normalized();
+    files.iter().any(|file| Candidate::of(file, &project).is_some())
+}
+
 /// The build tag of a wheel: its number, and the rest. No build tag sorts before every other.
 fn build(filename: &str) -> (u64, String) {
     let parts: Vec<_> = filename.split('-').collect();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gate_core::SCHEMA_VERSION;
+use gate_core::digest::Sha256;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::message;
 use gate_core::outcome::{Reason, Verdict};
@@ -12,7 +13,7 @@ use gate_core::run::{
     self, FetchedDocument, FetchedFile, Inputs, MAX_FILES, OutcomeDocument, RowDocument, RowState, Status,
 };
 use gate_core::source::Source;
-use gate_core::step::{ErrorName, StepError, fault};
+use gate_core::step::{ErrorName, StepError};
 
 use crate::download::Ceiling;
 use crate::index_url::IndexUrl;
@@ -42,16 +43,19 @@ pub struct Ports<'a, R, I, D, Q, C> {
     pub ceiling: &'a Ceiling,
     /// How long all files may take, see [`TIME`].
     pub time: Duration,
+    /// Of the index and the ceiling: [`Inputs::fetch_settings`].
+    pub settings: Sha256,
 }
 
 /// Fetches the set of a row. Afterwards the row is `fetched`, or ended with an outcome: `invalid` when the policy does not let a
-/// row name its host, `held` when a file or the set is more than the functions can take, `failed` for every other answer.
+/// row name its host, `held` when a file or the set is more than the functions can take, `failed` for every other answer. It is
+/// decided again when the policy or the settings of a fetch change.
 ///
 /// A second call fetches nothing that is in quarantine, and gives the same state.
 ///
 /// # Errors
 /// [`ErrorName::BadInput`] when the row is not new; [`ErrorName::Corrupt`] when its document cannot be read; what
-/// [`fault`] calls a fault of the system.
+/// [`Failure::fault`] calls a fault of the system: one of a store, or of the configured index.
 pub async fn fetch<R, I, D, Q, C>(state: RowState, ports: &Ports<'_, R, I, D, Q, C>) -> Result<RowState, StepError>
 where
     R: Records,
@@ -120,7 +124,7 @@ impl<R: Records, I, D, Q, C: Clock> Ports<'_, R, I, D, Q, C> {
     }
 
     async fn fail(&self, state: RowState, row: &RowDocument, failure: Failure) -> Result<RowState, StepError> {
-        if let Some(name) = fault(failure.code) {
+        if let Some(name) = failure.fault() {
             return Err(StepError::new(name, gate_core::text::escape(&failure.message)));
         }
         if failure.code == FailureCode::TooLarge
@@ -130,7 +134,7 @@ impl<R: Records, I, D, Q, C: Clock> Ports<'_, R, I, D, Q, C> {
         }
         let again_at = run::retry_at(self.records, &row.key, failure.code, self.clock.now()).await?;
         let mut outcome = OutcomeDocument::of_reason(row, Verdict::Failed, Reason::of_failure(&failure), again_at);
-        outcome.inputs = Some(Inputs::of_policy(self.policy));
+        outcome.inputs = Some(Inputs::of_fetch(self.policy, self.settings));
         Ok(state.ended(run::keep_outcome(self.records, row, &outcome).await?))
     }
 
@@ -142,12 +146,12 @@ impl<R: Records, I, D, Q, C: Clock> Ports<'_, R, I, D, Q, C> {
         reason: Reason,
     ) -> Result<RowState, StepError> {
         let mut outcome = OutcomeDocument::of_reason(row, verdict, reason, None);
-        outcome.inputs = Some(Inputs::of_policy(self.policy));
+        outcome.inputs = Some(Inputs::of_fetch(self.policy, self.settings));
         Ok(state.ended(run::keep_outcome(self.records, row, &outcome).await?))
     }
 }
 
-fn bytes_of(document: &FetchedDocument) -> impl Iterator<Item = (&str, &gate_core::digest::Sha256)> {
+fn bytes_of(document: &FetchedDocument) -> impl Iterator<Item = (&str, &Sha256)> {
     document.files.iter().map(|file| (file.filename.as_str(), &file.sha256))
 }
 

@@ -107,8 +107,13 @@ impl World {
             policy: &self.policy,
             ceiling: &self.ceiling,
             time: self.time,
+            settings: self.settings(),
         };
         fetch(self.state.clone(), &ports).await
+    }
+
+    fn settings(&self) -> Sha256 {
+        Inputs::fetch_settings("https://index.example/simple/", self.ceiling.bytes())
     }
 
     async fn document(&self, state: &RowState) -> FetchedDocument {
@@ -124,7 +129,7 @@ impl World {
         let [reason] = &ended.outcome.reasons[..] else { panic!("{ended:?}") };
         assert_eq!(
             (ended.outcome.line, &ended.decision, ended.inputs),
-            (1, &None, Some(Inputs::of_policy(&self.policy)))
+            (1, &None, Some(Inputs::of_fetch(&self.policy, self.settings())))
         );
         (ended.outcome.verdict, reason.code.clone(), reason.message.clone(), ended.again_at)
     }
@@ -194,7 +199,7 @@ async fn a_failure_is_an_answer_or_a_fault_and_never_a_set() {
     for code in FailureCode::ALL {
         let mut world = World::of_row("foo,pkg:pypi/foo@1.0").await;
         world.outside.failure = Some(Failure::new(code, "h\u{202e}st said no"));
-        if let Some(name) = fault(code) {
+        if let Some(name) = gate_core::step::fault(code) {
             let error = world.fetch().await.unwrap_err();
             assert_eq!((error.name, error.message.as_str()), (name, "h\\u{202e}st said no"));
         } else {

@@ -2,17 +2,47 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
-use gate_core::failure::Failure;
+use gate_core::failure::{Failure, FailureCode};
+use gate_core::ports::Origin;
+use gate_core::step::ErrorName;
 use rustls::CertificateError;
 use url::Url;
 
 use crate::connect::NoSuchHost;
 use crate::guard::Refusal;
+use crate::retry::Trouble;
 use crate::words;
 
+/// The `Retry-After` from which on a caller is to wait for minutes, not for seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whose trouble it is. What a host that a row names cannot do is an answer about the row. What the operator's cannot do is a
+/// fault of the system, unless it is about the file: the row is tried again, and the operator hears of it.
+pub(crate) fn of_origin(origin: Origin, Trouble { failure, retry_after }: Trouble) -> Trouble {
+    let failure = match origin {
+        Origin::Row => failure,
+        Origin::Index => of_operator(failure, retry_after),
+    };
+    Trouble { failure, retry_after }
+}
+
+fn of_operator(failure: Failure, retry_after: Option<Duration>) -> Failure {
+    let (code, name) = match failure.code {
+        FailureCode::Busy if retry_after.is_some_and(|wait| wait >= PATIENCE) => {
+            (FailureCode::Busy, ErrorName::RateLimited)
+        }
+        FailureCode::Busy | FailureCode::Unreachable => (failure.code, ErrorName::Transient),
+        FailureCode::Forbidden => (FailureCode::BadIndex, ErrorName::Denied),
+        FailureCode::UnexpectedAnswer => (FailureCode::BadIndex, ErrorName::Configuration),
+        _ => return failure,
+    };
+    Failure { code, ..failure }.with_name(name)
+}
+
 /// A request without an answer.
-pub(crate) fn of_request(url: &Url, error: &(dyn Error + 'static)) -> Failure {
+pub(crate) fn of_request(url: &Url, origin: Origin, error: &(dyn Error + 'static)) -> Failure {
     if let Some(refusal) = find::<Refusal>(error) {
         return refusal.clone().into();
     }
@@ -27,18 +57,18 @@ pub(crate) fn of_request(url: &Url, error: &(dyn Error + 'static)) -> Failure {
         };
     }
     if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
-        return words::not_http(url, "its header cannot be read or is too large");
+        return words::not_http(url, origin, "its header cannot be read or is too large");
     }
     words::unreachable(url, find::<io::Error>(error).map_or("the connection broke off", io_reason))
 }
 
 /// A body that did not come to its end.
-pub(crate) fn of_body(url: &Url, error: &(dyn Error + 'static)) -> Failure {
+pub(crate) fn of_body(url: &Url, origin: Origin, error: &(dyn Error + 'static)) -> Failure {
     let io = find::<io::Error>(error);
     // hyper tells of a bad chunk by an io::Error of these kinds.
     let garbled = io.is_some_and(|io| matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
     if garbled || find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
-        return words::not_http(url, "its body cannot be read");
+        return words::not_http(url, origin, "its body cannot be read");
     }
     words::broken_off(url, io.map_or("the connection was closed", io_reason))
 }

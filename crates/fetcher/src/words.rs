@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
+use gate_core::coordinates::PackageName;
 use gate_core::failure::{Failure, FailureCode};
+use gate_core::ports::Origin;
+use gate_core::step::ErrorName;
 use url::Url;
+
+use crate::index::KNOWN_PROJECT;
+
+/// What can be done about a host that the operator chose.
+const CHECK_SETTINGS: &str =
+    "the gate's operator must look at it, and check the address that the gate is configured with";
 
 /// The host of a URL, as a message names it. Never the whole URL: its path or query may hold a token.
 pub(crate) fn host(url: &Url) -> &str {
@@ -64,26 +73,42 @@ pub(crate) fn tls(url: &Url, why: &str) -> Failure {
     )
 }
 
-pub(crate) fn not_http(url: &Url, why: &str) -> Failure {
-    Failure::new(
-        FailureCode::UnexpectedAnswer,
-        format!("{} did not answer in the way of HTTP/1.1 ({why}); check the URL", host(url)),
-    )
+/// An answer that is no file, and what whoever named the host can do about it.
+fn unexpected(origin: Origin, what: &str, remedy: &str) -> Failure {
+    let remedy = match origin {
+        Origin::Row => remedy,
+        Origin::Index => CHECK_SETTINGS,
+    };
+    Failure::new(FailureCode::UnexpectedAnswer, format!("{what}; {remedy}"))
+}
+
+pub(crate) fn not_http(url: &Url, origin: Origin, why: &str) -> Failure {
+    let what = format!("{} did not answer in the way of HTTP/1.1 ({why})", host(url));
+    unexpected(origin, &what, "check the URL")
 }
 
 /// The failure that a status other than 200 and a redirect is.
-pub(crate) fn status(url: &Url, status: http::StatusCode, retry_after: Option<Duration>) -> Failure {
+pub(crate) fn status(url: &Url, origin: Origin, status: http::StatusCode, retry_after: Option<Duration>) -> Failure {
     let host = host(url);
     let number = status.as_u16();
     match number {
-        404 | 410 => Failure::new(
-            FailureCode::NotFound,
-            format!("{host} has no such file (status {number}); check the URL in a browser"),
-        ),
-        401 | 403 => Failure::new(
-            FailureCode::Forbidden,
-            format!("{host} does not give the file to the gate (status {number}); use a URL that needs no sign-in"),
-        ),
+        404 | 410 => {
+            let remedy = match origin {
+                Origin::Row => "check the URL in a browser",
+                Origin::Index => "tell the gate's operator, whose index or settings name it",
+            };
+            Failure::new(FailureCode::NotFound, format!("{host} has no such file (status {number}); {remedy}"))
+        }
+        401 | 403 => {
+            let remedy = match origin {
+                Origin::Row => "use a URL that needs no sign-in",
+                Origin::Index => "the gate's operator must see to it that the gate may read there",
+            };
+            Failure::new(
+                FailureCode::Forbidden,
+                format!("{host} does not give the file to the gate (status {number}); {remedy}"),
+            )
+        }
         429 | 500..=599 => {
             let later = match retry_after {
                 Some(wait) => format!("try again in {}", duration(wait)),
@@ -91,40 +116,31 @@ pub(crate) fn status(url: &Url, status: http::StatusCode, retry_after: Option<Du
             };
             Failure::new(FailureCode::Busy, format!("{host} cannot answer now (status {number}); {later}"))
         }
-        _ => Failure::new(
-            FailureCode::UnexpectedAnswer,
-            format!("{host} answered with status {number} where 200 was expected; check the URL in a browser"),
-        ),
+        _ => {
+            let what = format!("{host} answered with status {number} where 200 was expected");
+            unexpected(origin, &what, "check the URL in a browser")
+        }
     }
 }
 
-pub(crate) fn redirects(url: &Url, most: usize) -> Failure {
-    Failure::new(
-        FailureCode::UnexpectedAnswer,
-        format!("{} redirects more than {most} times; give the URL that the redirects end at", host(url)),
-    )
+pub(crate) fn redirects(url: &Url, origin: Origin, most: usize) -> Failure {
+    let what = format!("{} redirects more than {most} times", host(url));
+    unexpected(origin, &what, "give the URL that the redirects end at")
 }
 
-pub(crate) fn bad_redirect(url: &Url) -> Failure {
-    Failure::new(
-        FailureCode::UnexpectedAnswer,
-        format!("{} redirects to something that is not a URL; give the URL of the file itself", host(url)),
-    )
+pub(crate) fn bad_redirect(url: &Url, origin: Origin) -> Failure {
+    let what = format!("{} redirects to something that is not a URL", host(url));
+    unexpected(origin, &what, "give the URL of the file itself")
 }
 
 pub(crate) fn redirected(failure: &Failure, from: &Url) -> Failure {
     Failure::new(failure.code, format!("{} redirects: {}", host(from), failure.message))
 }
 
-pub(crate) fn encoded(url: &Url, encoding: &str) -> Failure {
+pub(crate) fn encoded(url: &Url, origin: Origin, encoding: &str) -> Failure {
     let encoding = gate_core::text::escape_to(encoding, 40);
-    Failure::new(
-        FailureCode::UnexpectedAnswer,
-        format!(
-            "{} sent the file encoded as '{encoding}' although it was asked for the plain bytes; use another host",
-            host(url)
-        ),
-    )
+    let what = format!("{} sent the file encoded as '{encoding}' although it was asked for the plain bytes", host(url));
+    unexpected(origin, &what, "use another host")
 }
 
 pub(crate) fn too_slow_rate(url: &Url, bytes_per_second: u64, window: Duration) -> Failure {
@@ -198,7 +214,51 @@ pub(crate) fn request_too_large(url: &Url, cap: u64) -> Failure {
 pub(crate) fn page_too_large(url: &Url, cap: u64) -> Failure {
     Failure::new(
         FailureCode::TooLarge,
-        format!("the index page at {} is larger than {}; check the index URL", host(url), size(cap)),
+        format!("the index page at {} is larger than {}; {CHECK_SETTINGS}", host(url), size(cap)),
+    )
+}
+
+/// The index's address, as the operator may give it.
+const INDEX_REMEDY: &str = "the gate's operator must check the index URL";
+
+pub(crate) fn no_index() -> Failure {
+    Failure::new(FailureCode::BadIndex, "no Python index is configured; give --index-url, or set PIP_INDEX_URL")
+}
+
+pub(crate) fn no_such_project(url: &Url, name: &PackageName) -> Failure {
+    Failure::new(
+        FailureCode::NotFound,
+        format!("the index at {} has no project '{name}'; check the spelling", host(url)),
+    )
+}
+
+/// An index that does not have the project, and shows nothing else either.
+pub(crate) fn no_projects(url: &Url, name: &PackageName) -> Failure {
+    Failure::new(
+        FailureCode::BadIndex,
+        format!(
+            "the index at {} shows neither '{name}' nor '{KNOWN_PROJECT}' nor a list of its projects; {INDEX_REMEDY}",
+            host(url)
+        ),
+    )
+}
+
+pub(crate) fn index_denies(url: &Url, name: &PackageName) -> Failure {
+    Failure::new(
+        FailureCode::BadIndex,
+        format!(
+            "the index at {} refuses to show '{name}' to the gate; its operator must give an index that it may read \
+             ('gate check' takes a user name and password in --index-url, the functions on AWS take none)",
+            host(url)
+        ),
+    )
+    .with_name(ErrorName::Denied)
+}
+
+pub(crate) fn bad_page(url: &Url, why: &str) -> Failure {
+    Failure::new(
+        FailureCode::BadIndex,
+        format!("the index page from {} cannot be read: {why}; {INDEX_REMEDY}", host(url)),
     )
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use gate_core::digest::Sha256;
 use gate_core::outcome::{Reason, Verdict};
-use gate_core::ports::Mail;
+use gate_core::ports::{MAX_MAIL_BODY, Mail};
 
 use crate::plain::{self, count, defanged};
 use crate::view::{Install, RowView, RunView};
@@ -13,8 +13,8 @@ use crate::words;
 
 /// The most characters of a subject: SNS takes fewer than 100.
 pub const SUBJECT_CHARS: usize = 99;
-/// The most bytes of a body: SNS takes at most 256 KiB, and this stays below.
-pub const BODY_BYTES: usize = (256 << 10) - 1;
+/// The most bytes of a body.
+pub const BODY_BYTES: usize = MAX_MAIL_BODY;
 /// The most rows of one verdict that a mail lists.
 pub const ROWS_LISTED: usize = 200;
 /// The most reasons of one row that a mail lists.
@@ -160,12 +160,10 @@ fn body(run: &RunView<'_>, rows: &[&RowView<'_>]) -> String {
     add(&mut out, rows);
     let _ = write!(
         out,
-        "\nThe whole report: {}\nDecided {} by the policy {} and the scanner {} {}.\n",
+        "\nThe whole report: {}\nWritten {}. Decided by {}.\n",
         plain::shown(run.report_at, 400),
         plain::when(run.generated_at),
-        run.document.policy_sha256.short(),
-        defanged(&run.document.scanner.name),
-        defanged(&run.document.scanner.version),
+        defanged(&words::decided_by(run, rows.iter().copied())),
     );
     out
 }

@@ -113,7 +113,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// For the alarm on requesters whom mails do not reach.
+/// For the alarm on notices that reach nobody.
 fn undelivered(requesters: usize) {
     metric("UndeliveredNotices", count(requesters), Unit::Count, None);
 }

@@ -1,18 +1,21 @@
 //! What a verdict means and what to do next, in the words of somebody who has never seen the gate.
 
+use std::collections::BTreeSet;
+
 use gate_core::coordinates::PackageName;
 use gate_core::coverage::{LostReason, OpaqueKind};
 use gate_core::failure::FailureCode;
 use gate_core::finding::Category;
 use gate_core::message;
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
+use gate_core::report::ScannerVersion;
 use gate_core::source::Source;
 use pep440_rs::Version;
 use serde::Deserialize as _;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::plain;
-use crate::view::{AssetRepository, RowView};
+use crate::view::{AssetRepository, RowView, RunView};
 
 /// All verdicts, in the order in which they are shown.
 pub const VERDICTS: [Verdict; 5] =
@@ -20,6 +23,9 @@ pub const VERDICTS: [Verdict; 5] =
 
 /// The most files of one package whose download is shown; a release has one for each machine, and users need one of them.
 const ASSETS_SHOWN: usize = 3;
+
+/// The most policies or scanners that are named in one sentence.
+const NAMED: usize = 3;
 
 /// The verdict as a heading.
 #[must_use]
@@ -78,6 +84,35 @@ pub fn why_and_notes<'a>(row: &RowView<'a>) -> (Vec<&'a Reason>, Vec<&'a Reason>
     (reasons(why), reasons(notes))
 }
 
+/// By what these rows were decided: `the policy 98f238f77cd56a0d and the scanner built-in 0.1.0`. A row may have been decided
+/// long before the run that tells of it; for rows without a decision it is what is in force at the end of the run.
+#[must_use]
+pub fn decided_by<'a>(run: &RunView<'_>, rows: impl IntoIterator<Item = &'a RowView<'a>>) -> String {
+    let (mut policies, mut scanners) = (BTreeSet::new(), BTreeSet::new());
+    let name = |scanner: &ScannerVersion| plain::shown(&format!("{} {}", scanner.name, scanner.version), 120);
+    for decision in rows.into_iter().filter_map(|row| row.decision) {
+        policies.insert(decision.policy_sha256.short());
+        scanners.extend(decision.files.iter().map(|file| name(&file.scanner)));
+    }
+    if policies.is_empty() {
+        policies.insert(run.document.policy_sha256.short());
+    }
+    if scanners.is_empty() {
+        scanners.insert(name(&run.document.scanner));
+    }
+    format!("{} and {}", named("policy", policies), named("scanner", scanners))
+}
+
+/// `the policy a`, `the policies a, b`, or how many there are.
+fn named(what: &str, names: BTreeSet<String>) -> String {
+    let number = plain::count(names.len(), what);
+    let (_, plural) = number.split_once(' ').unwrap_or_default();
+    match names.len() {
+        1..=NAMED => format!("the {plural} {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        _ => number,
+    }
+}
+
 /// Whether trying the same row again may end differently.
 #[must_use]
 pub fn is_retryable(reason: &Reason) -> bool {
@@ -131,7 +166,7 @@ pub fn next_step(row: &RowView<'_>) -> Option<NextStep> {
                 .to_owned(),
         ),
         Verdict::Failed if outcome.reasons.first().is_some_and(is_retryable) => step(
-            "Run the request again later; the row can stay as it is. Tell the gate's operator if it keeps failing."
+            "The row can stay as it is: trying again later may help. Tell the gate's operator if it keeps failing."
                 .to_owned(),
         ),
         Verdict::Failed => step(format!(

@@ -6,8 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Run, told};
+use gate_core::message;
 use gate_core::outcome::{Reason, Verdict};
-use gate_core::ports::{Mail, Outbox as _};
+use gate_core::ports::{MAX_MAIL_BODY, MAX_MAIL_KEY, Mail, Outbox as _};
 use gate_core::text::is_deceptive;
 use gate_notifier::DirectoryOutbox;
 use gate_notifier::digest::{self, BODY_BYTES, SUBJECT_CHARS};
@@ -55,6 +56,21 @@ fn an_address_that_could_break_a_header_gets_nothing_and_the_row_is_not_lost() {
 }
 
 #[test]
+fn no_sentence_asks_for_what_only_the_local_program_can_do() {
+    let cool_down = message::cool_down("a-1.0-py3-none-any.whl", common::now());
+    for reason in [message::advisories_required(), message::advisories_not_consulted(), cool_down] {
+        assert!(!reason.message.contains("--advisories") && !reason.message.contains("ask again"), "{reason:?}");
+    }
+    let mut run = Run::empty(gate_core::policy::BUILT_IN);
+    run.undecided("a", "pkg:pypi/a@1", Verdict::Failed, Reason::new("busy", "no answer"));
+    let texts = [digest::digests(&run.view(), &[])[0].body.clone(), gate_notifier::page::render(&run.view())];
+    for text in texts {
+        assert!(text.contains("trying again later may help"), "{text}");
+        assert!(!text.contains("Run the request again") && !text.contains("--advisories"), "{text}");
+    }
+}
+
+#[test]
 fn no_rows_no_mail() {
     assert!(digest::digests(&Run::empty(gate_core::policy::BUILT_IN).view(), &[]).is_empty());
 }
@@ -72,7 +88,33 @@ fn ten_thousand_outcomes_are_one_mail_within_the_limit() {
         assert!(body.len() <= BODY_BYTES && body.len() > BODY_BYTES - 3, "{}", body.len());
         assert!(body.ends_with("[This mail was cut. The whole report: .gate/report.html]\n"));
         assert_eq!(mails[0].subject, format!("Package Gate: 10,000 {}", verdict.as_str()));
+        let forwarded = digest::forwarded(mails[0].clone(), &"x@y.example\n".repeat(100), ".gate/report.html");
+        assert!(forwarded.body.len() <= BODY_BYTES, "{}", forwarded.body.len());
     }
+}
+
+#[test]
+fn rows_of_all_verdicts_are_one_mail_within_the_limit() {
+    let mut run = Run::empty(gate_core::policy::BUILT_IN);
+    for at in 0..220 {
+        let verdict = gate_notifier::words::VERDICTS[at % 5];
+        for code in 0..5 {
+            let message = format!("{code} {}", "why ".repeat(400));
+            match code {
+                0 => run.undecided("package", "pkg:pypi/a@1", verdict, Reason::new("any", &message)),
+                _ => run.document.rows[at].reasons.push(Reason::new("any", &message)),
+            };
+        }
+    }
+    let body = &digest::digests(&run.view(), &[])[0].body;
+    assert!(body.len() <= MAX_MAIL_BODY && body.contains("[This mail was cut."), "{}", body.len());
+}
+
+#[test]
+fn the_longest_key_is_one_that_the_port_takes() {
+    let run = format!("{}-{}", "r".repeat(70), "0".repeat(16));
+    let address = format!("{}@{}.example", "a".repeat(64), "b".repeat(181));
+    assert!(digest::key(&run, Some(&address)).len() <= MAX_MAIL_KEY);
 }
 
 #[test]

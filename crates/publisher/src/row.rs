@@ -1,20 +1,19 @@
 //! The Publish step of the row machine: the pointers of a state in, the outcome's pointer out.
 
 use gate_core::advisory::AdvisoryDb;
-use gate_core::decision::Decision;
 use gate_core::failure::FailureCode;
+use gate_core::ledger;
 use gate_core::outcome::{Reason, Verdict};
 use gate_core::ports::{Clock, PackageRepository, Quarantine, Records};
 use gate_core::run::{self, FetchedDocument, Inputs, OutcomeDocument, RowDocument, RowState};
-use gate_core::step::{ErrorName, StepError, fault};
-use gate_core::{ledger, message};
+use gate_core::step::{ErrorName, StepError};
 
 use crate::step::{Outcome, Ports, ToPublish, publish};
 
 /// Publishes the set of a row if it is approved, whatever the state says, and ends the row.
 ///
 /// A set that is not whole in quarantine any more, because its time there ran out or its bytes were damaged, sends the row back
-/// to Fetch.
+/// to Fetch. One that a scanner in use has not reported on, because it was switched on after the decision, sends it back to Scan.
 ///
 /// # Errors
 /// When a store or the repository cannot be read or written, or a document is missing.
@@ -35,13 +34,13 @@ pub async fn publish_row<Q: Quarantine, R: Records, P: PackageRepository, C: Clo
     }
     let inputs = Inputs::of(ports.policy, ports.advisories.map(AdvisoryDb::sha256), ports.scanners);
     let mut decision = match publish(ToPublish { wanted, files: &fetched.files }, ports).await {
-        Ok(Outcome::Published(decision) | Outcome::NotApproved(decision)) => *decision,
-        Ok(Outcome::Taken(coordinates, decision)) => {
-            Decision { verdict: Verdict::Invalid, reasons: vec![message::coordinates_taken(&coordinates)], ..*decision }
-        }
+        Ok(Outcome::Published(decision) | Outcome::NotPublished(decision)) => *decision,
         Err(failure) if failure.code == FailureCode::DigestMismatch => return Ok(RowState::new(state.row)),
+        Err(failure) if failure.code == FailureCode::ScannerUnavailable => {
+            return Ok(RowState::fetched_before(state.row, key));
+        }
         // The repository's answer about this set, for example that it takes no file of this size.
-        Err(failure) if fault(failure.code).is_none() => {
+        Err(failure) if failure.fault().is_none() => {
             let reason = Reason::of_failure(&failure);
             let mut outcome = OutcomeDocument::of_reason(&row, Verdict::Failed, reason, None);
             outcome.inputs = Some(inputs);

@@ -5,6 +5,7 @@ use gate_core::finding::Finding;
 use gate_core::outcome::Verdict;
 use gate_core::policy::Policy;
 use gate_core::ports::{ArtifactReader, Begin, PackageRepository, PublishedFile, Put, Records as _};
+use gate_core::report::ScannerVersion;
 use gate_core::run::{
     self, FetchedDocument, FetchedFile, OutcomeDocument, RowDocument, RowKey, RowState, RunId, Status,
 };
@@ -60,12 +61,20 @@ impl World {
     }
 
     async fn publish_to(&self, repository: &impl PackageRepository) -> Result<RowState, StepError> {
+        self.publish_by(&[testing::scanner()], repository).await
+    }
+
+    async fn publish_by(
+        &self,
+        scanners: &[ScannerVersion],
+        repository: &impl PackageRepository,
+    ) -> Result<RowState, StepError> {
         let ports = Ports {
             quarantine: &self.quarantine,
             records: &self.records,
             repository,
             clock: &FixedClock("2026-11-20T12:00:00Z".parse().unwrap()),
-            scanners: &[testing::scanner()],
+            scanners,
             advisories: None,
             policy: &Policy::built_in().unwrap(),
         };
@@ -115,6 +124,35 @@ async fn bytes_that_are_gone_or_damaged_are_fetched_again() {
 }
 
 #[tokio::test]
+async fn what_a_scanner_in_use_has_not_reported_on_is_scanned() {
+    let world = World::new(Vec::new()).await;
+    let repository = DirectoryRepository::new(world.folder.path());
+    let switched_on = ScannerVersion { name: "another".to_owned(), ..testing::scanner() };
+    let scanners = [testing::scanner(), switched_on.clone()];
+    // However often it is redriven before the scan.
+    for _ in 0..2 {
+        let state = world.publish_by(&scanners, &repository).await.unwrap();
+        let fetched = world.state.fetched.clone().unwrap();
+        assert_eq!(state, RowState::fetched_before(world.state.row.clone(), fetched));
+    }
+    assert_eq!((world.published(), world.quarantine.len()), (0, 1));
+    let mut report = testing::wheel("example", "1.0").report;
+    report.scanner = switched_on;
+    ledger::keep_report(&world.records, &report).await.unwrap();
+    assert_eq!(world.publish_by(&scanners, &repository).await.unwrap().status, Status::Ended);
+    assert_eq!(world.published(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_denies_access_is_the_operators() {
+    let world = World::new(Vec::new()).await;
+    for name in ErrorName::ALL {
+        let denied = Refusing(Failure::new(FailureCode::Storage, "s3:PutObject was denied").with_name(name));
+        assert_eq!(world.publish_to(&denied).await.unwrap_err().name, name);
+    }
+}
+
+#[tokio::test]
 async fn a_state_without_its_documents_is_an_error() {
     let mut world = World::new(Vec::new()).await;
     world.state.fetched = None;
@@ -142,9 +180,75 @@ impl PackageRepository for Unwilling {
     async fn commit(&self, (): ()) -> Result<(), Failure> {
         Ok(())
     }
+}
 
-    async fn withdraw(&self, _: &Coordinates, _: &str) -> Result<(), Failure> {
-        Ok(())
+/// A repository that cannot be used.
+struct Refusing(Failure);
+
+impl PackageRepository for Refusing {
+    type Publication = ();
+
+    async fn begin(&self, _: &Coordinates, _: &[PublishedFile]) -> Result<Begin<()>, Failure> {
+        Err(self.0.clone())
+    }
+
+    async fn put<R: ArtifactReader>(&self, (): &mut (), _: &PublishedFile, _: R) -> Result<(), Failure> {
+        Err(self.0.clone())
+    }
+
+    async fn commit(&self, (): ()) -> Result<(), Failure> {
+        Err(self.0.clone())
+    }
+}
+
+/// A repository with something under the coordinates, which says this of it.
+struct Holding(Says);
+
+type Says = fn() -> Begin<()>;
+
+impl PackageRepository for Holding {
+    type Publication = ();
+
+    async fn begin(&self, _: &Coordinates, _: &[PublishedFile]) -> Result<Begin<()>, Failure> {
+        Ok((self.0)())
+    }
+
+    async fn put<R: ArtifactReader>(&self, (): &mut (), file: &PublishedFile, _: R) -> Result<(), Failure> {
+        panic!("{} was put", file.filename)
+    }
+
+    async fn commit(&self, (): ()) -> Result<(), Failure> {
+        panic!("something was published")
+    }
+}
+
+#[tokio::test]
+async fn what_the_repository_holds_already_is_an_answer_of_its_own() {
+    let in_part = || Begin::InPart(vec!["example-1.0-cp312-cp312-win_amd64.whl".to_owned()]);
+    let cases: [(Says, Verdict, &str, &str); 3] = [
+        (|| Begin::Taken, Verdict::Invalid, "coordinates-taken", "ask for another version"),
+        (in_part, Verdict::Held, "published-in-part", "without example-1.0-cp312-cp312-win_amd64.whl"),
+        (|| Begin::Withdrawn, Verdict::Held, "withdrawn-by-hand", "ask InfoSec"),
+    ];
+    for (holds, verdict, code, says) in cases {
+        let world = World::new(Vec::new()).await;
+        let state = world.publish_to(&Holding(holds)).await.unwrap();
+        assert_eq!(world.publish_to(&Holding(holds)).await.unwrap(), state, "a step that runs twice ends the same way");
+        assert_eq!(state.status, Status::Ended);
+        let ended: OutcomeDocument = run::read(&world.records, &state.outcome.unwrap()).await.unwrap();
+        assert_eq!(ended.outcome.verdict, verdict);
+        let reason = &ended.outcome.reasons[0];
+        assert_eq!(reason.code, code);
+        assert!(reason.message.contains("pkg:pypi/example@1.0") && reason.message.contains(says), "{reason:?}");
+        assert!(ended.outcome.reasons.iter().all(|reason| reason.code != "no-finding"));
+        assert!(
+            ended.inputs.is_some(),
+            "decided again when the rules change, so that it is approved once nothing holds it"
+        );
+        let decision: gate_core::decision::Decision =
+            run::read(&world.records, &ended.decision.unwrap()).await.unwrap();
+        assert_eq!((decision.verdict, &decision.reasons[0].code), (verdict, &reason.code));
+        assert_eq!(world.published(), 0);
     }
 }
 

@@ -1,16 +1,15 @@
 //! The Publish step.
 
 use gate_core::advisory::AdvisoryDb;
-use gate_core::coordinates::Coordinates;
 use gate_core::decision::{Case, Decision, Examined, decide};
 use gate_core::failure::{Failure, FailureCode};
-use gate_core::ledger;
 use gate_core::outcome::Verdict;
 use gate_core::policy::Policy;
 use gate_core::ports::{Begin, Clock, PackageRepository, PublishedFile, Quarantine, Records};
 use gate_core::report::ScannerVersion;
 use gate_core::request::Wanted;
 use gate_core::run::FetchedFile;
+use gate_core::{ledger, message};
 
 /// A set that somebody says is approved.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +44,9 @@ pub struct Ports<'a, Q, R, P, C> {
 pub enum Outcome {
     /// Users can install it, now or since before.
     Published(Box<Decision>),
-    /// Other bytes hold the coordinates.
-    Taken(Coordinates, Box<Decision>),
-    /// It is not approved, whatever the caller says.
-    NotApproved(Box<Decision>),
+    /// It is not approved, whatever the caller says; or what the repository holds under its coordinates stands against it. The
+    /// decision says which, and is never [`Verdict::Approved`].
+    NotPublished(Box<Decision>),
 }
 
 /// Publishes a set, if it is approved.
@@ -57,8 +55,8 @@ pub enum Outcome {
 /// byte is hashed again on its way into the repository. Doing it twice publishes once.
 ///
 /// # Errors
-/// When a store cannot be read or written, a report is missing, or stored bytes no longer have their digest. Nothing of the
-/// set is visible to users then.
+/// When a store cannot be read or written, a scanner in use has not reported ([`FailureCode::ScannerUnavailable`]), or stored
+/// bytes no longer have their digest. Nothing of the set is visible to users then.
 pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
     set: ToPublish<'_>,
     ports: &Ports<'_, Q, R, P, C>,
@@ -67,7 +65,7 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
     for file in set.files {
         let report = ledger::merged_report(ports.records, &file.sha256, ports.scanners).await?.ok_or_else(|| {
             Failure::new(
-                FailureCode::Storage,
+                FailureCode::ScannerUnavailable,
                 format!("there is no report on {} by every scanner in use; scan it again", file.sha256),
             )
         })?;
@@ -83,15 +81,23 @@ pub async fn publish<Q: Quarantine, R: Records, P: PackageRepository, C: Clock>(
         now: ports.clock.now(),
     });
     let (Verdict::Approved, Some(coordinates)) = (decision.verdict, &decision.coordinates) else {
-        return Ok(Outcome::NotApproved(Box::new(decision)));
+        return Ok(Outcome::NotPublished(Box::new(decision)));
     };
     let (coordinates, decision) = (coordinates.clone(), Box::new(decision));
+    let against = |verdict, reason| {
+        let decision = Decision { verdict, reasons: vec![reason], ..(*decision).clone() };
+        Ok(Outcome::NotPublished(Box::new(decision)))
+    };
 
     let files: Vec<_> = examined.into_iter().map(published).collect();
     let mut publication = match ports.repository.begin(&coordinates, &files).await? {
-        Begin::Published => return Ok(Outcome::Published(decision)),
-        Begin::Taken => return Ok(Outcome::Taken(coordinates, decision)),
         Begin::Reserved(publication) => publication,
+        Begin::Published => return Ok(Outcome::Published(decision)),
+        Begin::Taken => return against(Verdict::Invalid, message::coordinates_taken(&coordinates)),
+        Begin::InPart(missing) => {
+            return against(Verdict::Held, message::published_in_part(&coordinates, &missing, files.len()));
+        }
+        Begin::Withdrawn => return against(Verdict::Held, message::withdrawn_by_hand(&coordinates)),
     };
     for file in &files {
         let bytes = ports.quarantine.open(&file.sha256).await?;

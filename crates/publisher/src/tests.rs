@@ -104,7 +104,7 @@ async fn an_approved_set_is_published_once_however_often_it_is_asked_for() {
 #[tokio::test]
 async fn a_forged_approval_publishes_nothing() {
     let world = World::with(vec![testing::finding("S602", Severity::Critical)]).await;
-    assert!(matches!(world.publish().await, Ok(Outcome::NotApproved(_))));
+    assert!(matches!(world.publish().await, Ok(Outcome::NotPublished(_))));
     assert_eq!(world.visible(), 0);
 }
 
@@ -112,7 +112,7 @@ async fn a_forged_approval_publishes_nothing() {
 async fn without_a_report_nothing_is_published() {
     let mut world = World::new().await;
     world.records = MemoryRecords::default();
-    assert_eq!(world.publish().await.unwrap_err().code, FailureCode::Storage);
+    assert_eq!(world.publish().await.unwrap_err().code, FailureCode::ScannerUnavailable);
     assert_eq!(world.visible(), 0);
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gate_core::route::Route;
+use jiff::SignedDuration;
 
 use crate::mail::MailDomains;
 
@@ -26,9 +27,11 @@ pub struct Config {
 /// How long the steps wait for what comes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// How often the authors of lines are asked for, at least once. A history that GitHub cannot list in its time must not stop
-    /// the rows, so that the run then goes on without authors.
+    /// How often the authors of lines are asked for in one step, at least once.
     pub blame_tries: u32,
+    /// How long after its push a run fails, and is tried again, for want of authors. A history that GitHub cannot list in its
+    /// time must not stop the rows, so that the run then goes on without them.
+    pub authors_within: SignedDuration,
     /// The pause before the second time; the next is twice as long.
     pub blame_pause: Duration,
     /// How long a push whose branch has moved is given to arrive before the reconciler counts it as lost.
@@ -36,9 +39,15 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// Three times within 6 s, and 10 s, the time in which GitHub wants a delivery answered.
+    /// Three times within 6 s, until the reconciler has restarted the run; and 10 s, the time in which GitHub wants a delivery
+    /// answered.
     fn default() -> Self {
-        Self { blame_tries: 3, blame_pause: Duration::from_secs(2), arrive_within: Duration::from_secs(10) }
+        Self {
+            blame_tries: 3,
+            blame_pause: Duration::from_secs(2),
+            authors_within: SignedDuration::from_mins(10),
+            arrive_within: Duration::from_secs(10),
+        }
     }
 }
 

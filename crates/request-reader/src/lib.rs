@@ -25,7 +25,7 @@ pub use config::{BadPath, Config, Patience, RequestPath};
 pub use github::{Address, BadAddress, Blame, DESCRIPTION_CHARS, File, GitHub, Limits, Repository, State, Status};
 pub use mail::MailDomains;
 pub use read::{Manifest, ReadAnswer, read};
-pub use reconcile::{AGAIN_ATTEMPTS, Again, Reconciled, START_WITHIN, reconcile};
+pub use reconcile::{AGAIN_ATTEMPTS, Again, RESTART_FOR, Reconciled, START_WITHIN, reconcile};
 pub use report::{CONTEXT, ReportAnswer, report};
 pub use start::{StartAnswer, start};
 pub use task::{Created, Task};

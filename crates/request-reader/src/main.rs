@@ -4,8 +4,11 @@
 
 use gate_aws::function::{self, Settings, SystemClock, Unit};
 use gate_aws::{Aws, ConfigBucket, S3Records, SecretsManager, StateMachine};
+use gate_core::digest::Sha256;
+use gate_core::policy::Policy;
 use gate_core::report::ScannerVersion;
 use gate_core::route::Route;
+use gate_core::run::Inputs;
 use gate_core::step::{ErrorName, StepError};
 use gate_request_reader::{
     Address, Config, GitHub, Limits, MailDomains, Patience, Ports, ReadAnswer, Reconciled, ReportAnswer, RequestPath,
@@ -23,6 +26,7 @@ struct Environment {
     address: Address,
     machine: String,
     scanners: Vec<ScannerVersion>,
+    fetch_settings: Sha256,
     config: Config,
 }
 
@@ -30,8 +34,12 @@ struct Function {
     records: S3Records,
     executions: StateMachine,
     github: GitHub<SecretsManager>,
+    secrets: SecretsManager,
+    secret: String,
     rules: ConfigBucket,
     scanners: Vec<ScannerVersion>,
+    /// Of what the fetcher goes by: rows that ended in a fetch are decided again when it changes.
+    fetch_settings: Sha256,
     config: Config,
 }
 
@@ -47,13 +55,14 @@ enum Output {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     function::init();
-    let Environment { config_bucket, secret, address, machine, scanners, config } =
+    let Environment { config_bucket, secret, address, machine, scanners, fetch_settings, config } =
         match environment(Settings::from_env()) {
             Ok(environment) => environment,
             Err(error) => return function::refuse(error).await,
         };
     let aws = Aws::load().await;
-    let github = match GitHub::new(address, aws.secrets(), secret, Limits::default()) {
+    let secrets = aws.secrets();
+    let github = match GitHub::new(address, secrets.clone(), secret.clone(), Limits::default()) {
         Ok(github) => github,
         Err(error) => return function::refuse(error).await,
     };
@@ -61,8 +70,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         records: aws.records(&config.bucket),
         executions: aws.executions(&machine),
         github,
+        secrets,
+        secret,
         rules: aws.config(&config_bucket),
         scanners,
+        fetch_settings,
         config,
     };
     let function = &function;
@@ -77,13 +89,17 @@ impl Function {
         match Task::parse(input)? {
             Task::Start(created) => Box::pin(start(&created, records, executions, config)).await.map(Output::Start),
             Task::Read(intake) => {
-                let (policy, inputs) = Box::pin(self.rules.in_force(&self.scanners)).await?;
+                let (policy, inputs) = Box::pin(self.in_force()).await?;
                 let rules = Rules { policy: &policy, inputs: &inputs };
                 Box::pin(read(&intake, &ports, rules)).await.map(Output::Read)
             }
             Task::Report(run) => Box::pin(report(&run, &ports)).await.map(Output::Report),
             Task::Reconcile => {
-                let (policy, inputs) = Box::pin(self.rules.in_force(&self.scanners)).await?;
+                if self.secrets.is_placeholder(&self.secret).await {
+                    tracing::warn!(secret = self.secret, "the access token is still to be put into Secrets Manager");
+                    return Ok(Output::Reconcile(Reconciled::default()));
+                }
+                let (policy, inputs) = Box::pin(self.in_force()).await?;
                 let rules = Rules { policy: &policy, inputs: &inputs };
                 let done = Box::pin(reconcile(&ports, rules)).await;
                 let gap = if done.lost > 0 { 1.0 } else { 0.0 };
@@ -92,6 +108,12 @@ impl Function {
                 Ok(Output::Reconcile(done))
             }
         }
+    }
+
+    /// The policy, and all that verdicts depend on now.
+    async fn in_force(&self) -> Result<(Policy, Inputs), StepError> {
+        let (policy, inputs) = self.rules.in_force(&self.scanners).await?;
+        Ok((policy, inputs.with_fetch(self.fetch_settings)))
     }
 }
 
@@ -118,6 +140,8 @@ fn environment(mut settings: Settings) -> Result<Environment, StepError> {
     let mail_domains = MailDomains::new(settings.list("ALLOWED_MAIL_DOMAINS"));
     let console_url = settings.optional("CONSOLE_URL");
     let external = gate_aws::external_scanners(&mut settings);
+    // The fetcher has the same two.
+    let (index_url, max_bytes) = (settings.text("INDEX_URL"), settings.number("MAX_ARTIFACT_BYTES"));
     settings.finish()?;
     let configuration = |bad: &dyn std::fmt::Display| StepError::new(ErrorName::Configuration, bad.to_string());
     Ok(Environment {
@@ -126,6 +150,7 @@ fn environment(mut settings: Settings) -> Result<Environment, StepError> {
         address: address.map_err(|bad| configuration(&bad))?,
         machine,
         scanners: std::iter::once(gate_scanner::version()).chain(external).collect(),
+        fetch_settings: Inputs::fetch_settings(&index_url, max_bytes),
         config: Config {
             bucket,
             routes,

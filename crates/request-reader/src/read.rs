@@ -7,14 +7,14 @@ use gate_core::SCHEMA_VERSION;
 use gate_core::outcome::Reason;
 use gate_core::ports::{Clock, Put, Records, Secrets};
 use gate_core::run::{
-    self, Delivery, Intake, Look, Notice, RowDocument, RowItem, RowState, RunDocument, RunId, keep_document,
+    self, Delivery, Intake, Look, Noticed, RowDocument, RowItem, RowState, RunDocument, RunId, RunKind, keep_document,
 };
 use gate_core::step::{ErrorName, StepError};
 use serde::{Deserialize, Serialize};
 
 use crate::github::Blame;
 use crate::request::{Candidate, Candidates, Content, Plan};
-use crate::select::{Choice, Chosen};
+use crate::select::{Choice, Chosen, Part};
 use crate::{Ports, ROWS_AT_ONCE, Rules, delivery, intake, request, select};
 
 /// The answer of the step.
@@ -37,6 +37,16 @@ pub struct Manifest {
     pub key: String,
 }
 
+/// What was found in a request: its rows, or why there are none and who hears of that.
+#[derive(Default)]
+struct Found {
+    items: Vec<RowItem>,
+    lines: BTreeSet<u64>,
+    same_as: Vec<(u64, u64)>,
+    unreadable: Option<Reason>,
+    told: BTreeSet<String>,
+}
+
 /// Reads the request of a run. Rows that cannot be worked on end here; the others are the manifest. The run's document is written
 /// last: when it is there, the run has been read, and is not read again.
 ///
@@ -57,23 +67,32 @@ pub async fn read<R: Records, E, S: Secrets, C: Clock>(
             let message = format!("the run {run} is of another commit whose id begins alike");
             return Err(StepError::new(ErrorName::Corrupt, message));
         }
+        keep_head(records, &document).await?;
         let items: Vec<RowItem> = run::read(records, &run.manifest_key()).await?;
         let rows = if all_ended(records, run, &items).await? { 0 } else { items.len() };
         return Ok(answer(run, rows, ports));
     }
 
+    let read_at = ports.clock.now();
     let request = request::at_commit(ports.github, &ports.config.path, &delivery).await?;
-    let (items, lines, same_as, unreadable) = match request.content {
+    let unchanged = is_unchanged(records, intake, &delivery, request.blob.as_ref()).await?;
+    let found = match request.content {
+        Ok(_) if unchanged => Found { items: keep_manifest(records, run, Vec::new()).await?, ..Found::default() },
         Ok(content) => {
             let Candidates { rows, same_as } =
                 request::candidates(records, &content.rows, delivery.repository, rules.policy).await?;
-            let choice = Choice { kind: intake.kind, run: Some(run), inputs: rules.inputs, now: ports.clock.now() };
+            let told = told(&delivery, &content, &rows, ports).await?;
+            let choice = Choice { kind: intake.kind, run: Some(run), inputs: rules.inputs, now: read_at, told: &told };
             let chosen = select::choose(records, rows, &choice).await?;
-            let (items, lines) = keep_rows(run, &delivery, &content, chosen, ports).await?;
+            let (items, lines) = keep_rows(run, chosen, &told, ports).await?;
             let same_as = same_as.into_iter().filter(|(_, first)| lines.contains(first)).collect();
-            (items, lines, same_as, None)
+            Found { items, lines, same_as, ..Found::default() }
         }
-        Err(reason) => (keep_manifest(records, run, Vec::new()).await?, BTreeSet::new(), Vec::new(), Some(reason)),
+        Err(reason) => {
+            let told = if unchanged { BTreeSet::new() } else { author(&delivery, ports).await? };
+            let items = keep_manifest(records, run, Vec::new()).await?;
+            Found { items, unreadable: Some(reason), told, ..Found::default() }
+        }
     };
     let document = RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -84,14 +103,37 @@ pub async fn read<R: Records, E, S: Secrets, C: Clock>(
         reference: delivery.reference,
         commit: delivery.commit,
         blob: request.blob,
-        read_at: ports.clock.now(),
-        unreadable,
-        lines: lines.into_iter().collect(),
-        same_as,
+        read_at,
+        unchanged,
+        unreadable: found.unreadable,
+        lines: found.lines.into_iter().collect(),
+        same_as: found.same_as,
+        told: found.told,
     };
     keep_document(records, &run.document_key(), &document).await?;
-    tracing::info!(%run, rows = items.len(), lines = document.lines.len(), "a request was read");
-    Ok(answer(run, items.len(), ports))
+    keep_head(records, &document).await?;
+    tracing::info!(%run, rows = found.items.len(), lines = document.lines.len(), "a request was read");
+    Ok(answer(run, found.items.len(), ports))
+}
+
+/// Whether the file is the one that the last push of the branch had.
+async fn is_unchanged(
+    records: &impl Records,
+    intake: &Intake,
+    delivery: &Delivery,
+    blob: Option<&String>,
+) -> Result<bool, StepError> {
+    if intake.kind != RunKind::Push {
+        return Ok(false);
+    }
+    let head = run::latest_head(records, delivery.repository, &delivery.reference).await?;
+    // An attempt that a person has started is of the same commit.
+    let is_other = |other: &RunId| other.attempt(1) != intake.run.attempt(1);
+    Ok(head.is_some_and(|head| is_other(&head.run) && head.blob.as_ref() == blob))
+}
+
+async fn keep_head(records: &impl Records, document: &RunDocument) -> Result<(), StepError> {
+    if document.kind == RunKind::Push { run::keep_head(records, document).await } else { Ok(()) }
 }
 
 /// Whether every row of the manifest has an outcome in this run: what is left of an attempt at it is to tell them.
@@ -113,32 +155,31 @@ fn answer<R, E, S, C>(run: &RunId, rows: usize, ports: &Ports<'_, R, E, S, C>) -
     ReadAnswer { run: run.clone(), rows, manifest }
 }
 
-/// Writes the documents of all chosen rows, ends those that cannot be worked on, and then writes the manifest. Gives the manifest
-/// and the lines of the run.
-async fn keep_rows<R: Records, E, S: Secrets, C: Clock>(
+/// Writes the documents of all chosen rows, ends those that cannot be worked on or have their answer, and then writes the
+/// manifest. Gives the manifest and the lines of the run.
+async fn keep_rows<R: Records, E, S, C: Clock>(
     run: &RunId,
-    delivery: &Delivery,
-    content: &Content,
     chosen: Vec<Chosen>,
+    told: &BTreeMap<u64, BTreeSet<String>>,
     ports: &Ports<'_, R, E, S, C>,
 ) -> Result<(Vec<RowItem>, BTreeSet<u64>), StepError> {
     let Ports { records, .. } = *ports;
-    let told = told(delivery, content, &chosen, ports).await?;
     let now = ports.clock.now();
-    let kept = chosen.into_iter().map(async |Chosen { candidate, .. }| {
-        let told = told.get(&candidate.line).cloned().unwrap_or_default();
-        match &candidate.plan {
-            Plan::Work(_) => {
-                let row = row_document(run, &candidate, told);
-                keep_document(records, &run.row_key(row.line), &row).await?;
-                Ok::<_, StepError>((candidate.line, Some(item(records, run, &row).await?)))
-            }
-            Plan::Ends(reason) => {
-                let row = row_document(run, &candidate, told);
+    let kept = chosen.into_iter().map(async |Chosen { candidate, part, .. }| {
+        let row = row_document(run, &candidate, told.get(&candidate.line).cloned().unwrap_or_default());
+        keep_document(records, &run.row_key(row.line), &row).await?;
+        let item = match (part, &candidate.plan) {
+            (Part::Answered, Plan::Work(_)) => Some(item(records, run, &row).await?),
+            (Part::Answered, Plan::Ends(reason)) => {
                 select::readable(end(records, &row, &candidate, reason, now).await.map(Some))?;
-                Ok((candidate.line, None))
+                None
             }
-        }
+            (Part::Heard, _) => {
+                select::readable(hear(records, &row).await.map(Some))?;
+                None
+            }
+        };
+        Ok::<_, StepError>((candidate.line, item))
     });
     let kept: Vec<_> = stream::iter(kept).buffered(ROWS_AT_ONCE).try_collect().await?;
     let ended = kept.iter().filter(|(_, item)| item.is_none()).map(|(line, _)| *line);
@@ -196,32 +237,55 @@ async fn end(
     reason: &Reason,
     now: jiff::Timestamp,
 ) -> Result<(), StepError> {
-    keep_document(records, &row.run.row_key(row.line), row).await?;
     let ended = select::ended(candidate, reason);
     run::keep_outcome(records, row, &ended).await?;
-    let (run, line) = (row.run.clone(), row.line);
-    let look = Look { schema_version: SCHEMA_VERSION, run: run.clone(), at: now, inputs: None, again_at: None };
-    let notice = Notice { schema_version: SCHEMA_VERSION, run, line, ended, at: now };
-    run::keep_notice(records, &row.key, &notice).await?;
+    let run = row.run.clone();
+    let look = Look { schema_version: SCHEMA_VERSION, run, at: now, inputs: None, again_at: None };
+    run::keep_notice(records, row, &ended, now).await?;
     run::keep_look(records, &row.key, &look).await
+}
+
+/// Writes down that the requesters of a row hear of the answer that it has.
+async fn hear(records: &impl Records, row: &RowDocument) -> Result<(), StepError> {
+    let Some(Noticed::News(notice) | Noticed::Known(notice)) = run::hear(records, row).await? else {
+        return Ok(());
+    };
+    let mut known = notice.ended;
+    known.outcome.line = row.line;
+    known.outcome.name.clone_from(&row.name);
+    known.outcome.source.clone_from(&row.source);
+    run::keep_outcome(records, row, &known).await.map(|_| ())
+}
+
+/// The author of a commit whose request cannot be read, if they may be told.
+async fn author<R, E, S: Secrets, C>(
+    delivery: &Delivery,
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<BTreeSet<String>, StepError> {
+    let domains = &ports.config.mail_domains;
+    if domains.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let author = ports.github.author(delivery.repository, &delivery.commit).await?;
+    Ok(author.and_then(|address| domains.allowed(&address)).into_iter().collect())
 }
 
 /// Who is told of each row, by its line: the authors of its lines and the requesters of its cells, as far as they are within the
 /// allowed domains.
-async fn told<R, E, S: Secrets, C>(
+async fn told<R, E, S: Secrets, C: Clock>(
     delivery: &Delivery,
     content: &Content,
-    chosen: &[Chosen],
+    rows: &[Candidate],
     ports: &Ports<'_, R, E, S, C>,
 ) -> Result<BTreeMap<u64, BTreeSet<String>>, StepError> {
     let domains = &ports.config.mail_domains;
-    if chosen.is_empty() || domains.is_empty() {
+    if rows.is_empty() || domains.is_empty() {
         return Ok(BTreeMap::new());
     }
     let blame = blame(delivery, ports).await?;
-    let lines = chosen.iter().flat_map(|chosen| chosen.candidate.lines.iter().copied()).collect();
+    let lines = rows.iter().flat_map(|candidate| candidate.lines.iter().copied()).collect();
     let git_lines = request::git_lines(&content.bytes, &lines);
-    let told = chosen.iter().map(|Chosen { candidate, .. }| {
+    let told = rows.iter().map(|candidate| {
         let authors = candidate.lines.iter().filter_map(|line| blame.author(*git_lines.get(line)?));
         let addresses = authors.chain(candidate.requesters.iter().map(String::as_str));
         (candidate.line, addresses.filter_map(|address| domains.allowed(address)).collect())
@@ -229,14 +293,21 @@ async fn told<R, E, S: Secrets, C>(
     Ok(told.collect())
 }
 
-async fn blame<R, E, S: Secrets, C>(delivery: &Delivery, ports: &Ports<'_, R, E, S, C>) -> Result<Blame, StepError> {
+async fn blame<R, E, S: Secrets, C: Clock>(
+    delivery: &Delivery,
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<Blame, StepError> {
     let patience = ports.config.patience;
     let mut pause = patience.blame_pause;
+    let is_young = ports.clock.now().duration_since(delivery.received_at) < patience.authors_within;
     for attempt in 1.. {
         match ports.github.blame(delivery.repository, &ports.config.path, &delivery.commit).await {
             Ok(blame) => return Ok(blame),
             Err(error) if !matches!(error.name, ErrorName::Transient | ErrorName::Corrupt) => return Err(error),
             // A list that is too long for its limit stays so: anybody can write a long address into a commit.
+            Err(error) if error.name != ErrorName::Corrupt && attempt >= patience.blame_tries && is_young => {
+                return Err(error);
+            }
             Err(error) if error.name == ErrorName::Corrupt || attempt >= patience.blame_tries => {
                 tracing::warn!(%error, "the authors of lines are unknown; their rows go to the default subscription");
                 break;

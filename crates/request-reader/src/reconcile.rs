@@ -1,11 +1,15 @@
 //! The schedule: whatever was lost or not finished is started again, and rows whose verdict may be another by now are decided
 //! again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gate_core::SCHEMA_VERSION;
 use gate_core::digest::Sha256;
 use gate_core::ports::{Clock, ExecutionStatus, Executions, Put, Records, Secrets};
 use gate_core::route::Route;
-use gate_core::run::{Delivery, Intake, Look, RunDocument, RunId, RunKind, keep_document, read_json};
+use gate_core::run::{
+    Delivery, Intake, Look, RETRY_FOR, RunDocument, RunId, RunKind, keep_document, latest_head, read_json,
+};
 use gate_core::step::{ErrorName, StepError};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,11 +22,13 @@ use crate::{Ports, Rules, delivery, intake, request, select};
 pub const START_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// How often the same rows are decided again by the same inputs when the run does not finish.
 pub const AGAIN_ATTEMPTS: u32 = 5;
+/// How long a run that was read and does not come to its end is restarted.
+pub const RESTART_FOR: SignedDuration = RETRY_FOR;
 
 /// What one tick of the schedule did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reconciled {
-    /// How many deliveries had been lost.
+    /// How many deliveries had been lost. The head of a branch that was not read before is none.
     pub lost: u32,
     /// The executions that were started.
     pub started: Vec<RunId>,
@@ -47,11 +53,8 @@ impl Reconciled {
 pub struct Again {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The name of the execution, and of the run unless it goes on with another.
+    /// The run.
     pub run: RunId,
-    /// The run that was read and did not come to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continues: Option<RunId>,
     /// Of the rows, of what they were last decided by and of what they are decided by now.
     pub change: Sha256,
     /// How often this change was tried.
@@ -60,12 +63,16 @@ pub struct Again {
     pub at: Timestamp,
 }
 
-/// Looks at every watched branch.
+/// Restarts what did not come to its end, and looks at every watched branch.
 pub async fn reconcile<R: Records, E: Executions, S: Secrets, C: Clock>(
     ports: &Ports<'_, R, E, S, C>,
     rules: Rules<'_>,
 ) -> Reconciled {
     let mut done = Reconciled::default();
+    if let Err(fault) = restart(ports, &mut done).await {
+        tracing::error!(%fault, "the runs that did not finish are not known");
+        done.faults.push(fault);
+    }
     for route in &ports.config.routes {
         if let Err(fault) = reconcile_branch(route, ports, rules, &mut done).await {
             tracing::error!(repository = route.repository, branch = route.branch, %fault, "a branch was not reconciled");
@@ -73,6 +80,50 @@ pub async fn reconcile<R: Records, E: Executions, S: Secrets, C: Clock>(
         }
     }
     done
+}
+
+/// Restarts the runs that were read and did not come to their end, whatever their branch is at by now: what they have found out is
+/// told by nobody else. A run that was not even read is another's work: of the branch's head, or of the next change.
+async fn restart<R: Records, E: Executions, S, C: Clock>(
+    ports: &Ports<'_, R, E, S, C>,
+    done: &mut Reconciled,
+) -> Result<(), StepError> {
+    let since = ports.clock.now().checked_sub(RESTART_FOR).unwrap_or(Timestamp::MIN);
+    let names = ports.executions.unfinished(since).await?;
+    let runs: BTreeSet<RunId> =
+        names.into_iter().filter_map(|name| Some(RunId::try_from(name).ok()?.attempt(1))).collect();
+    for run in runs {
+        if let Err(fault) = restart_run(&run, ports, done).await {
+            tracing::error!(%run, %fault, "a run was not restarted");
+            done.faults.push(fault);
+        }
+    }
+    Ok(())
+}
+
+async fn restart_run<R: Records, E: Executions, S, C: Clock>(
+    run: &RunId,
+    ports: &Ports<'_, R, E, S, C>,
+    done: &mut Reconciled,
+) -> Result<(), StepError> {
+    let Ports { records, executions, .. } = *ports;
+    let Some(document) = read_json::<RunDocument>(records, &run.document_key()).await? else { return Ok(()) };
+    let is_of = |route: &Route| route.repository == document.repository && route.reference() == document.reference;
+    if !ports.config.routes.iter().any(is_of) || records.get(&run.reported_key()).await?.is_some() {
+        return Ok(());
+    }
+    let Some((attempt, ExecutionStatus::Unfinished)) = intake::newest_attempt(executions, run).await? else {
+        return Ok(());
+    };
+    // Each pause is twice the one before it.
+    let lasted = ports.clock.now().duration_since(document.read_at);
+    let is_due = lasted >= START_WITHIN.saturating_mul(2_i32.saturating_pow(attempt - 1));
+    if !is_due || lasted > RESTART_FOR {
+        return Ok(());
+    }
+    let delivery = Delivery::key_of(document.repository, &document.reference, &document.commit);
+    let intake = Intake { run: document.run, kind: document.kind, delivery };
+    start(run.attempt(attempt.saturating_add(1)), &intake, ports, done).await
 }
 
 async fn reconcile_branch<R: Records, E: Executions, S: Secrets, C: Clock>(
@@ -86,16 +137,15 @@ async fn reconcile_branch<R: Records, E: Executions, S: Secrets, C: Clock>(
         return Ok(());
     };
     let Some(delivery) = delivered(route, &commit, ports).await? else {
-        done.lost += 1;
+        let is_known = latest_head(ports.records, route.repository, &route.reference()).await?.is_some();
+        done.lost += u32::from(is_known);
         return Ok(());
     };
     if let Some(intake) = unfinished(&delivery, ports).await? {
         match intake {
             Unfinished::Waits => {}
-            // The run stays the one that its first attempt began: what that one has answered is told by nobody else.
             Unfinished::Starts(execution) => {
-                let intake =
-                    Intake { run: intake::run_of(&delivery, 1), kind: RunKind::Push, delivery: delivery.key() };
+                let intake = Intake { run: intake::run_of(&delivery), kind: RunKind::Push, delivery: delivery.key() };
                 start(execution, &intake, ports, done).await?;
             }
         }
@@ -143,24 +193,23 @@ enum Unfinished {
     Starts(RunId),
 }
 
-/// None when the push of a delivery was worked on to its end.
+/// None when the push of a delivery was read and is not under way: see [`restart`] for what is then left of it.
 async fn unfinished<R: Records, E: Executions, S, C: Clock>(
     delivery: &Delivery,
     ports: &Ports<'_, R, E, S, C>,
 ) -> Result<Option<Unfinished>, StepError> {
-    let newest = intake::newest_attempt(ports.executions, delivery).await?;
-    let (attempt, status) = newest.map_or((1, None), |(attempt, status)| (attempt, Some(status)));
-    let has_summary = ports.records.get(&intake::run_of(delivery, 1).summary_key()).await?.is_some();
-    Ok(match status {
-        Some(ExecutionStatus::Succeeded) => None,
-        Some(ExecutionStatus::Running) => Some(Unfinished::Waits),
-        _ if has_summary => None,
-        Some(ExecutionStatus::Unfinished) => {
-            Some(Unfinished::Starts(intake::run_of(delivery, attempt.saturating_add(1))))
+    let run = intake::run_of(delivery);
+    let newest = intake::newest_attempt(ports.executions, &run).await?;
+    let was_read = ports.records.get(&run.document_key()).await?.is_some();
+    Ok(match newest {
+        Some((_, ExecutionStatus::Succeeded)) => None,
+        Some((_, ExecutionStatus::Running)) => Some(Unfinished::Waits),
+        _ if was_read => None,
+        Some((attempt, ExecutionStatus::Unfinished)) => {
+            Some(Unfinished::Starts(run.attempt(attempt.saturating_add(1))))
         }
         None => {
             let waited = ports.clock.now().duration_since(delivery.received_at);
-            let run = intake::run_of(delivery, attempt);
             Some(if waited > START_WITHIN { Unfinished::Starts(run) } else { Unfinished::Waits })
         }
     })
@@ -176,29 +225,18 @@ async fn decide_again<R: Records, E: Executions, S: Secrets, C: Clock>(
     let Ports { records, executions, .. } = *ports;
     let (next, newest) = marks(records, delivery).await?;
     let status = match &newest {
-        Some(newest) => executions.status(newest.run.as_str()).await?,
+        Some(newest) => intake::newest_attempt(executions, &newest.run).await?.map(|(_, status)| status),
         None => None,
     };
     if status == Some(ExecutionStatus::Running) {
         return Ok(());
     }
-    if let Some(newest) = &newest
-        && status != Some(ExecutionStatus::Succeeded)
-        && let Some(intake) = untold(records, newest).await?
-    {
-        if status.is_none() && newest.continues.is_some() {
-            return start(newest.run.clone(), &intake, ports, done).await;
-        }
-        if status.is_some() && newest.attempt < AGAIN_ATTEMPTS {
-            let (change, attempt) = (newest.change, newest.attempt + 1);
-            return start_again(change, attempt, &next, Some(intake), delivery, ports, done).await;
-        }
-    }
     let request = request::at_commit(ports.github, &ports.config.path, delivery).await?;
     let Ok(content) = request.content else { return Ok(()) };
     let Candidates { rows, .. } =
         request::candidates(records, &content.rows, delivery.repository, rules.policy).await?;
-    let choice = Choice { kind: RunKind::Again, run: None, inputs: rules.inputs, now: ports.clock.now() };
+    let told = BTreeMap::new();
+    let choice = Choice { kind: RunKind::Again, run: None, inputs: rules.inputs, now: ports.clock.now(), told: &told };
     let chosen = select::choose(records, rows, &choice).await?;
     if chosen.is_empty() {
         return Ok(());
@@ -217,42 +255,16 @@ async fn decide_again<R: Records, E: Executions, S: Secrets, C: Clock>(
             return Ok(());
         }
     };
-    start_again(change, attempt, &next, None, delivery, ports, done).await
-}
-
-/// The run of a mark, if it was read and its digests were not sent: they are the only ones that tell what it has found out.
-async fn untold(records: &impl Records, mark: &Again) -> Result<Option<Intake>, StepError> {
-    let run = mark.continues.as_ref().unwrap_or(&mark.run);
-    let Some(document) = read_json::<RunDocument>(records, &run.document_key()).await? else { return Ok(None) };
-    if records.get(&run.summary_key()).await?.is_some() {
-        return Ok(None);
-    }
-    let delivery = Delivery::key_of(document.repository, &document.reference, &document.commit);
-    Ok(Some(Intake { run: document.run, kind: RunKind::Again, delivery }))
-}
-
-/// Writes down that a change is tried once more, and starts an execution for it: of a run of its own, or of one that it goes on
-/// with.
-async fn start_again<R: Records, E: Executions, S: Secrets, C: Clock>(
-    change: Sha256,
-    attempt: u32,
-    mark_key: &str,
-    continued: Option<Intake>,
-    delivery: &Delivery,
-    ports: &Ports<'_, R, E, S, C>,
-    done: &mut Reconciled,
-) -> Result<(), StepError> {
     let why = Sha256::of(format!("{change}\n{attempt}").as_bytes());
     let run = RunId::of_change(delivery.repository, &delivery.reference, &why);
-    let continues = continued.as_ref().map(|intake| intake.run.clone());
     let at = ports.clock.now();
-    let mark = Again { schema_version: SCHEMA_VERSION, run: run.clone(), continues, change, attempt, at };
-    if keep_document(ports.records, mark_key, &mark).await? == Put::Exists {
+    let mark = Again { schema_version: SCHEMA_VERSION, run: run.clone(), change, attempt, at };
+    if keep_document(records, &next, &mark).await? == Put::Exists {
         // Another tick is at it.
         return Ok(());
     }
-    let own = || Intake { run: run.clone(), kind: RunKind::Again, delivery: delivery.key() };
-    start(run.clone(), &continued.unwrap_or_else(own), ports, done).await
+    let intake = Intake { run: run.clone(), kind: RunKind::Again, delivery: delivery.key() };
+    start(run, &intake, ports, done).await
 }
 
 /// Starts an execution of the intake machine.
@@ -291,7 +303,7 @@ fn change(chosen: &[Chosen], rules: Rules<'_>) -> Result<Sha256, StepError> {
     }
     let mut rows: Vec<_> = chosen
         .iter()
-        .map(|Chosen { candidate, look }| Row {
+        .map(|Chosen { candidate, look, .. }| Row {
             key: candidate.key.to_string(),
             ends: match &candidate.plan {
                 Plan::Work(_) => None,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gate_core::SCHEMA_VERSION;
 use gate_core::outcome::Verdict;
-use gate_core::ports::{Executions, Records, Secrets};
-use gate_core::run::{self, Delivery, RowDocument, RunDocument, RunId, RunKind};
+use gate_core::ports::{Clock, Executions, Records, Secrets};
+use gate_core::run::{self, Reported, RowDocument, RunDocument, RunId, RunKind};
 use gate_core::step::StepError;
 use gate_core::text::escape_to;
 use serde::{Deserialize, Serialize};
@@ -25,19 +26,39 @@ pub struct ReportAnswer {
     pub state: String,
 }
 
-/// Sets the status of a run's commit: the newest answers on the rows that this commit brought, whichever run gave them. So a
-/// waiver turns the commit of its row green, and a retry of an older row does not touch the commit that happens to be the newest.
+/// The most commits whose status one run changes.
+const COMMITS: usize = 50;
+
+/// Sets the status of a run's commit: the newest answers on the rows that this commit brought, whichever run gave them. A run that
+/// decides rows again sets that of the commits which brought them, too: so a waiver turns the commit of its row green, and a retry
+/// of an older row does not touch the commit that happens to be the newest.
 ///
 /// # Errors
 /// [`gate_core::step::ErrorName::Corrupt`] when the run was not read; whatever GitHub and the records fail with.
-pub async fn report<R: Records, E: Executions, S: Secrets, C>(
+pub async fn report<R: Records, E: Executions, S: Secrets, C: Clock>(
     run: &RunId,
     ports: &Ports<'_, R, E, S, C>,
 ) -> Result<ReportAnswer, StepError> {
     let document: RunDocument = run::read(ports.records, &run.document_key()).await?;
+    for brought in commits_of_rows(&document, ports).await? {
+        set_status(&brought, run, ports).await?;
+    }
+    let state = set_status(&document, run, ports).await?;
+    let (state, at) = (state.as_str().to_owned(), ports.clock.now());
+    let reported = Reported { schema_version: SCHEMA_VERSION, state: state.clone(), at };
+    run::keep_document(ports.records, &run.reported_key(), &reported).await?;
+    Ok(ReportAnswer { run: run.clone(), state })
+}
+
+/// Sets the status of the commit that `document` read; it leads to the page of `run`.
+async fn set_status<R: Records, E: Executions, S: Secrets, C>(
+    document: &RunDocument,
+    run: &RunId,
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<State, StepError> {
     let (state, description) = match &document.unreadable {
         Some(reason) => (State::Failure, format!("The request cannot be read: {}", reason.message)),
-        None => describe(&counts(&document, ports).await?),
+        None => describe(&counts(document, ports).await?),
     };
     let status = Status {
         state,
@@ -46,8 +67,36 @@ pub async fn report<R: Records, E: Executions, S: Secrets, C>(
         context: CONTEXT,
     };
     ports.github.set_status(document.repository, &document.commit, &status).await?;
-    tracing::info!(%run, state = state.as_str(), "a commit status was set");
-    Ok(ReportAnswer { run: run.clone(), state: state.as_str().to_owned() })
+    tracing::info!(%run, commit = document.commit, state = state.as_str(), "a commit status was set");
+    Ok(state)
+}
+
+/// The pushes that brought the rows of a run which decides again, but for its own commit.
+async fn commits_of_rows<R: Records, E, S, C>(
+    document: &RunDocument,
+    ports: &Ports<'_, R, E, S, C>,
+) -> Result<Vec<RunDocument>, StepError> {
+    if document.kind != RunKind::Again {
+        return Ok(Vec::new());
+    }
+    let first_runs = document.lines.iter().map(async |line| {
+        let row: RowDocument = run::read(ports.records, &document.run.row_key(*line)).await?;
+        let first = select::readable(run::first_notice(ports.records, &row.key).await)?;
+        Ok::<_, StepError>(first.map(|notice| notice.run))
+    });
+    let first_runs: Vec<_> = stream::iter(first_runs).buffer_unordered(ROWS_AT_ONCE).try_collect().await?;
+    let first_runs: BTreeSet<RunId> = first_runs.into_iter().flatten().collect();
+    let mut pushes = BTreeMap::new();
+    for run in first_runs {
+        let Some(push) = run::read_json::<RunDocument>(ports.records, &run.document_key()).await? else { continue };
+        if push.kind == RunKind::Push && push.commit != document.commit {
+            pushes.insert((push.read_at, push.commit.clone()), push);
+        }
+    }
+    if pushes.len() > COMMITS {
+        tracing::warn!(run = %document.run, commits = pushes.len(), "the statuses of the oldest commits stay as they are");
+    }
+    Ok(pushes.into_values().rev().take(COMMITS).collect())
 }
 
 /// How many rows ended in each verdict; none is a row without an answer.
@@ -84,20 +133,11 @@ async fn runs_of_commit<R: Records, E: Executions, S, C>(
     document: &RunDocument,
     ports: &Ports<'_, R, E, S, C>,
 ) -> Result<Vec<RunDocument>, StepError> {
-    let delivery = Delivery {
-        schema_version: document.schema_version,
-        repository: document.repository,
-        full_name: document.full_name.clone(),
-        reference: document.reference.clone(),
-        commit: document.commit.clone(),
-        delivery_id: None,
-        received_at: document.read_at,
-    };
-    let newest = intake::newest_attempt(ports.executions, &delivery).await?.map_or(1, |(attempt, _)| attempt);
+    let first = RunId::of_commit(document.repository, &document.reference, &document.commit, 1);
+    let newest = intake::newest_attempt(ports.executions, &first).await?.map_or(1, |(attempt, _)| attempt);
     let mut runs = Vec::new();
     for attempt in 1..=newest {
-        let key = intake::run_of(&delivery, attempt).document_key();
-        runs.extend(run::read_json::<RunDocument>(ports.records, &key).await?);
+        runs.extend(run::read_json::<RunDocument>(ports.records, &first.attempt(attempt).document_key()).await?);
     }
     let is_there = runs.iter().any(|other| other.run == document.run);
     if document.kind == RunKind::Push && !is_there {

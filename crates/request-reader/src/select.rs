@@ -1,5 +1,7 @@
 //! Which rows belong to a run.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::ports::Records;
@@ -18,12 +20,25 @@ pub(crate) struct Choice<'a> {
     pub(crate) run: Option<&'a RunId>,
     pub(crate) inputs: &'a Inputs,
     pub(crate) now: Timestamp,
+    /// Who asks for each row, by its line.
+    pub(crate) told: &'a BTreeMap<u64, BTreeSet<String>>,
 }
 
-/// A row that belongs to the run, and when it was last looked at.
+/// A row that belongs to the run.
 pub(crate) struct Chosen {
     pub(crate) candidate: Candidate,
+    pub(crate) part: Part,
+    /// When it was last looked at.
     pub(crate) look: Option<Look>,
+}
+
+/// What a row has to do with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It gets an answer.
+    Answered,
+    /// It has its answer, of which somebody has not heard who asks for it now.
+    Heard,
 }
 
 /// The rows that belong to a run, in their order.
@@ -36,8 +51,8 @@ pub(crate) async fn choose(
         let notice = readable(run::latest_notice(records, &candidate.key).await)?;
         let may_need_look = choice.kind == RunKind::Again && notice.as_ref().is_some_and(is_open);
         let look = if may_need_look { readable(run::latest_look(records, &candidate.key).await)? } else { None };
-        let belongs = belongs(&candidate, notice.as_ref(), look.as_ref(), choice);
-        Ok::<_, StepError>(belongs.then_some(Chosen { candidate, look }))
+        let part = part(&candidate, notice.as_ref(), look.as_ref(), choice);
+        Ok::<_, StepError>(part.map(|part| Chosen { candidate, part, look }))
     });
     let chosen: Vec<_> = stream::iter(judged).buffered(ROWS_AT_ONCE).try_collect().await?;
     Ok(chosen.into_iter().flatten().collect())
@@ -55,16 +70,20 @@ pub(crate) fn readable<T>(found: Result<Option<T>, StepError>) -> Result<Option<
     }
 }
 
-fn belongs(candidate: &Candidate, notice: Option<&Notice>, look: Option<&Look>, choice: &Choice<'_>) -> bool {
-    let is_own = |run: &RunId| choice.run == Some(run);
+/// None when the row is no part of the run.
+fn part(candidate: &Candidate, notice: Option<&Notice>, look: Option<&Look>, choice: &Choice<'_>) -> Option<Part> {
     // A row that nobody has an answer on is new; where it was lost, the next run that decides again finds it.
-    let Some(notice) = notice else { return true };
-    if is_own(&notice.run) {
-        return true;
+    let Some(notice) = notice else { return Some(Part::Answered) };
+    if choice.run == Some(&notice.run) || is_open(notice) && may_end_otherwise(candidate, notice, look, choice) {
+        return Some(Part::Answered);
     }
-    if !is_open(notice) {
-        return false;
-    }
+    let is_heard = notice.also.iter().any(|hearing| choice.run == Some(&hearing.run) && hearing.line == candidate.line);
+    let asks = || choice.told.get(&candidate.line).is_some_and(|told| !notice.strangers(told).is_empty());
+    (is_heard || choice.kind == RunKind::Push && asks()).then_some(Part::Heard)
+}
+
+fn may_end_otherwise(candidate: &Candidate, notice: &Notice, look: Option<&Look>, choice: &Choice<'_>) -> bool {
+    let is_own = |run: &RunId| choice.run == Some(run);
     match &candidate.plan {
         Plan::Ends(reason) => !notice.says_the_same_as(&ended(candidate, reason)),
         Plan::Work(_) if was_ended_by_reading(notice) => true,

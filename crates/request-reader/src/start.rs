@@ -44,7 +44,7 @@ pub async fn start(
         tracing::warn!(repository = delivery.repository, "a delivery of a branch that is not watched was passed over");
         return Ok(nothing);
     }
-    let run = RunId::of_commit(delivery.repository, &delivery.reference, &delivery.commit, 1);
+    let run = intake::run_of(&delivery);
     let input = Intake { run: run.clone(), kind: RunKind::Push, delivery: created.key.clone() };
     let started = intake::start(executions, &run, &input).await?;
     Ok(StartAnswer { run: Some(run), started: started == Started::Now })

@@ -25,8 +25,8 @@ pub struct Patience {
 /// The report of an artifact: the stored one if this scanner with these rules has made it before, else a new one, which is
 /// then stored.
 ///
-/// Within one process an artifact is scanned by one caller at a time, and the others get that report. Two processes may both
-/// scan it; the report that is stored first is the one that both get.
+/// Within one process a scanner scans an artifact for one caller at a time, and the others get that report. Two processes may
+/// both have it scanned; the report that is stored first is the one that both get.
 ///
 /// An analyzer may die for want of time or memory on a machine that is busy, and a stored report holds the package for good.
 /// So a report that lost a file that way is believed only when a second scan does no better; see [`Patience::total`], which
@@ -45,7 +45,7 @@ pub async fn examine(
     if let Some(report) = ledger::report(records, artifact, &version).await? {
         return Ok(report);
     }
-    let _turn = turn::take(artifact).await;
+    let _turn = turn::take(artifact, &version).await;
     if let Some(report) = ledger::report(records, artifact, &version).await? {
         return Ok(report);
     }

@@ -37,6 +37,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         return function::refuse(error).await;
     }
 
+    if !external.is_empty() {
+        tracing::warn!(
+            "EXTERNAL_SCANNERS switches Amazon CodeGuru Security on, which ended on 2025-11-20: without a private endpoint that \
+             speaks its API, every row fails as \"scanner unavailable\""
+        );
+    }
+
     let aws = Aws::load().await;
     let (records, quarantine, config) = (aws.records(&data), aws.quarantine(&data), aws.config(&config));
     let external: Vec<_> = external.iter().map(|_| aws.code_guru(quarantine.clone())).collect();

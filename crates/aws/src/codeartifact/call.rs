@@ -11,10 +11,9 @@ use aws_sdk_codeartifact::error::BoxError;
 use aws_sdk_codeartifact::operation::describe_package_version::DescribePackageVersionError;
 use aws_sdk_codeartifact::operation::publish_package_version::PublishPackageVersionOutput;
 use aws_sdk_codeartifact::operation::publish_package_version::builders::PublishPackageVersionFluentBuilder;
-use aws_sdk_codeartifact::operation::update_package_versions_status::UpdatePackageVersionsStatusError;
 use aws_sdk_codeartifact::primitives::{ByteStream, SdkBody};
 use aws_sdk_codeartifact::types::{
-    AllowPublish, AllowUpstream, HashAlgorithm, PackageFormat, PackageOriginRestrictions, PackageVersionErrorCode,
+    AllowPublish, AllowUpstream, HashAlgorithm, PackageFormat, PackageOriginRestrictions,
     PackageVersionStatus as Status, ResourceType,
 };
 use gate_core::coordinates::Coordinates;
@@ -27,7 +26,6 @@ use crate::content::{self, Expected};
 use crate::errors::Fault;
 
 pub(super) const DESCRIBE: &str = "codeartifact:DescribePackageVersion";
-pub(super) const UPDATE: &str = "codeartifact:UpdatePackageVersionsStatus";
 const LIST: &str = "codeartifact:ListPackageVersionAssets";
 const PUBLISH: &str = "codeartifact:PublishPackageVersion";
 const ORIGIN: &str = "codeartifact:PutPackageOriginConfiguration";
@@ -164,32 +162,6 @@ impl CodeArtifact {
             .package_version(&coordinates.version)
             .asset_name(asset)
             .asset_sha256(sha256.to_string())
-    }
-
-    /// Changes the status of the version; the service's code when it did not.
-    pub(super) async fn move_to(
-        &self,
-        coordinates: &Coordinates,
-        status: Status,
-    ) -> Result<Option<PackageVersionErrorCode>, Failure> {
-        let version = &coordinates.version;
-        let request = package!(self, coordinates, update_package_versions_status).versions(version);
-        let sent = match request.target_status(status).send().await {
-            Ok(sent) => sent,
-            Err(error) => {
-                let absent = error
-                    .as_service_error()
-                    .is_some_and(UpdatePackageVersionsStatusError::is_resource_not_found_exception);
-                let fault = Fault::of(UPDATE, &error);
-                // A repository that is missing has nothing that anybody could download, either.
-                return if absent { Ok(Some(PackageVersionErrorCode::NotFound)) } else { Err(fault.storage()) };
-            }
-        };
-        if sent.successful_versions().is_some_and(|versions| versions.contains_key(version)) {
-            return Ok(None);
-        }
-        let refused = sent.failed_versions().and_then(|versions| versions.get(version)?.error_code().cloned());
-        refused.map(Some).ok_or_else(|| Fault::unexpected(UPDATE, "no word on the version").storage())
     }
 }
 

@@ -1,7 +1,11 @@
 //! CodeArtifact: approved sets as versions of packages of the format `generic`.
 //!
 //! A file is an asset. All but the last asset are published as unfinished, which users cannot download; the last one is
-//! [`RECORD`], says what the set is, and makes the version `Published`. From then on CodeArtifact takes no further asset.
+//! [`RECORD`], says what the set is, and makes the version `Published`. From then on CodeArtifact takes no further asset
+//! (CodeArtifact User Guide, "Overwriting package assets": a generic package takes new assets while it is `Unfinished`).
+//!
+//! Nothing is ever moved to another status here: `Unlisted`, `Archived` and `Disposed` are what people withdraw a version by, and
+//! the gate's role may not change them.
 
 mod call;
 mod record;
@@ -11,12 +15,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_codeartifact::Client;
-use aws_sdk_codeartifact::types::{PackageVersionErrorCode, PackageVersionStatus as Status};
+use aws_sdk_codeartifact::types::PackageVersionStatus as Status;
 use gate_core::coordinates::{Coordinates, Format};
 use gate_core::digest::Sha256;
 use gate_core::failure::{Failure, FailureCode};
 use gate_core::ports::{ArtifactReader, Begin, PackageRepository, PublishedFile};
-use gate_core::text::{escape_to, is_deceptive};
+use gate_core::text::is_deceptive;
 
 use crate::content::Expected;
 use crate::errors::{Fault, Kind};
@@ -53,8 +57,6 @@ pub struct AssetPublication {
     files: Vec<PublishedFile>,
     /// The names of the files that are in the repository, with their bytes.
     stored: BTreeSet<String>,
-    /// The version is complete and was withdrawn.
-    archived: bool,
 }
 
 /// The assets of a version by name; none for an asset whose digest the service does not say.
@@ -83,8 +85,9 @@ impl CodeArtifact {
     /// Makes the set visible, unless it is.
     async fn finish(&self, coordinates: &Coordinates, files: &[PublishedFile]) -> Result<(), Failure> {
         let Some(failure) = conflict(self.put_record(coordinates, files).await)? else { return Ok(()) };
-        let visible = matches!(self.status(coordinates).await?, Some(Status::Published | Status::Unlisted));
-        if visible && holds_all(coordinates, files, &self.assets(coordinates).await?) { Ok(()) } else { Err(failure) }
+        let is_visible = self.status(coordinates).await? == Some(Status::Published);
+        let is_whole = is_visible && missing(coordinates, files, &self.assets(coordinates).await?).is_empty();
+        if is_whole { Ok(()) } else { Err(failure) }
     }
 }
 
@@ -102,47 +105,50 @@ impl PackageRepository for CodeArtifact {
     type Publication = AssetPublication;
 
     /// A published version that holds every file of the set is [`Begin::Published`], whatever else the gate published in it.
-    /// One that lacks a file is [`Begin::Taken`]: CodeArtifact adds nothing to a published version.
+    /// One that lacks a file is [`Begin::InPart`]: CodeArtifact adds nothing to a published version.
     ///
     /// # Errors
     /// [`FailureCode::TooLarge`] for a set over [`FILES`] or [`ASSET_BYTES`], [`FailureCode::UnexpectedAnswer`] for a name that
-    /// CodeArtifact does not take: answers about the row. [`FailureCode::Storage`] when the service cannot be used.
+    /// CodeArtifact does not take: answers about the row. [`FailureCode::Storage`] when the service cannot be used, or while
+    /// another set is on its way into the same version: finishing that one is for the row that began it.
     async fn begin(
         &self,
         coordinates: &Coordinates,
         files: &[PublishedFile],
     ) -> Result<Begin<AssetPublication>, Failure> {
         check(coordinates, files)?;
-        let reserved = |stored: BTreeSet<String>, archived| {
+        let reserved = |stored: BTreeSet<String>| {
             let (coordinates, files) = (coordinates.clone(), files.to_vec());
-            Ok(Begin::Reserved(AssetPublication { coordinates, files, stored, archived }))
+            Ok(Begin::Reserved(AssetPublication { coordinates, files, stored }))
         };
         let Some(status) = self.status(coordinates).await? else {
             self.close_upstream(coordinates).await?;
-            return reserved(BTreeSet::new(), false);
+            return reserved(BTreeSet::new());
         };
-        let all = || files.iter().map(|file| file.filename.clone()).collect();
         match status {
-            Status::Published | Status::Unlisted | Status::Archived => {
-                let holds = holds_all(coordinates, files, &self.assets(coordinates).await?);
-                match (holds, status) {
-                    (false, _) => Ok(Begin::Taken),
-                    (true, Status::Archived) => reserved(all(), true),
-                    (true, _) => Ok(Begin::Published),
-                }
+            Status::Published => {
+                let assets = self.assets(coordinates).await?;
+                let missing = missing(coordinates, files, &assets);
+                Ok(if missing.is_empty() {
+                    Begin::Published
+                } else if has_other_bytes(coordinates, files, &assets) {
+                    Begin::Taken
+                } else {
+                    Begin::InPart(missing)
+                })
             }
             Status::Unfinished => {
                 let assets = self.assets(coordinates).await?;
-                let other_bytes = |(name, digest): (&String, &Option<Sha256>)| {
-                    !files.iter().any(|file| *digest == Some(file.sha256) && same_name(coordinates, file, name))
-                };
-                if assets.iter().any(other_bytes) {
+                if has_other_bytes(coordinates, files, &assets) {
                     return Ok(Begin::Taken);
                 }
-                reserved(assets.into_keys().collect(), false)
+                let is_ours = |name: &String| files.iter().any(|file| same_name(coordinates, file, name));
+                if let Some(other) = assets.keys().find(|name| !is_ours(name)) {
+                    return Err(unfinished_otherwise(coordinates, other));
+                }
+                reserved(assets.into_keys().collect())
             }
-            // The assets are gone, and the version is never given again.
-            Status::Disposed | Status::Deleted => Ok(Begin::Taken),
+            Status::Unlisted | Status::Archived | Status::Disposed | Status::Deleted => Ok(Begin::Withdrawn),
             _ => Err(Fault::unexpected(call::DESCRIBE, "unknown status").storage()),
         }
     }
@@ -166,41 +172,37 @@ impl PackageRepository for CodeArtifact {
     }
 
     async fn commit(&self, publication: AssetPublication) -> Result<(), Failure> {
-        let AssetPublication { coordinates, files, stored, archived } = publication;
+        let AssetPublication { coordinates, files, stored } = publication;
         if let Some(file) = files.iter().find(|file| !stored.contains(&file.filename)) {
             return Err(Failure::new(FailureCode::Storage, format!("'{}' was never put", file.filename)));
         }
-        if !archived {
-            return self.finish(&coordinates, &files).await;
-        }
-        match self.move_to(&coordinates, Status::Published).await? {
-            None => Ok(()),
-            Some(_) if matches!(self.status(&coordinates).await?, Some(Status::Published)) => Ok(()),
-            Some(_) => Err(Fault::unexpected(call::UPDATE, "not restored").storage()),
-        }
-    }
-
-    /// Archives the version: users can no longer download it, and it keeps its assets. CodeArtifact has no place for the
-    /// reason; it goes to the log.
-    async fn withdraw(&self, coordinates: &Coordinates, reason: &str) -> Result<(), Failure> {
-        tracing::info!(%coordinates, reason = escape_to(reason, 200), "withdraw");
-        let refused = match self.move_to(coordinates, Status::Archived).await? {
-            None | Some(PackageVersionErrorCode::NotFound) => return Ok(()),
-            Some(_) => Fault::unexpected(call::UPDATE, "not archived").storage(),
-        };
-        // What users cannot download needs no hiding.
-        match self.status(coordinates).await? {
-            None | Some(Status::Archived | Status::Unfinished | Status::Disposed | Status::Deleted) => Ok(()),
-            Some(_) => Err(refused),
-        }
+        self.finish(&coordinates, &files).await
     }
 }
 
-/// Whether the version has the bytes of every file.
-fn holds_all(coordinates: &Coordinates, files: &[PublishedFile], assets: &Assets) -> bool {
-    files.iter().all(|file| {
+/// The names of the files whose bytes the version does not have.
+fn missing(coordinates: &Coordinates, files: &[PublishedFile], assets: &Assets) -> Vec<String> {
+    let is_there = |file: &&PublishedFile| {
         assets.iter().any(|(name, digest)| *digest == Some(file.sha256) && same_name(coordinates, file, name))
-    })
+    };
+    files.iter().filter(|file| !is_there(file)).map(|file| file.filename.clone()).collect()
+}
+
+/// Whether the version has other bytes under the name of a file; bytes whose digest the service does not say are other bytes.
+fn has_other_bytes(coordinates: &Coordinates, files: &[PublishedFile], assets: &Assets) -> bool {
+    let assets = || assets.iter().filter(|(name, _)| *name != RECORD);
+    files
+        .iter()
+        .any(|file| assets().any(|(name, digest)| *digest != Some(file.sha256) && same_name(coordinates, file, name)))
+}
+
+/// Publishing what is there would show users a file that is not of the set, and that nobody has decided on now.
+fn unfinished_otherwise(coordinates: &Coordinates, other: &str) -> Failure {
+    let message = format!(
+        "another set, with '{other}', is on its way into {coordinates}; try again. If that set is never finished, delete the \
+         unfinished version"
+    );
+    Failure::new(FailureCode::Storage, message)
 }
 
 /// Whether users find the file under the name of an asset. The version of a generic archive is a part of its digest: the same

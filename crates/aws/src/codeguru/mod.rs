@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_sdk_codegurusecurity::Client;
+use aws_sdk_codegurusecurity::config::ProvideCredentials as _;
 use aws_sdk_codegurusecurity::types::{AnalysisType, ResourceId, ScanState as State, ScanType, Status};
 use gate_core::SCHEMA_VERSION;
 use gate_core::digest::Sha256;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::client::Aws;
 use crate::content::{self, Expected};
 use crate::errors::Fault;
 use crate::function::Settings;
@@ -70,6 +72,31 @@ pub struct CodeGuruScan {
 impl<Q> CodeGuru<Q> {
     pub(crate) fn new(client: Client, quarantine: Q) -> Self {
         Self { client, quarantine, uploader: Arc::default() }
+    }
+}
+
+impl<Q: Quarantine> CodeGuru<Q> {
+    /// The scanner for a program on somebody's own machine: region, credentials and endpoint are found as every AWS SDK finds
+    /// them.
+    ///
+    /// # Errors
+    /// [`FailureCode::ScannerUnavailable`] when there is no region or there are no credentials, so that it cannot be asked.
+    pub async fn from_env(quarantine: Q) -> Result<Self, Failure> {
+        let aws = Aws::load().await;
+        let lacks = |what: &str| {
+            Failure::new(FailureCode::ScannerUnavailable, format!("{CODE_GURU} cannot be asked: there {what}"))
+        };
+        if aws.config.region().is_none() {
+            return Err(lacks("is no region; set AWS_REGION"));
+        }
+        let credentials = match aws.config.credentials_provider() {
+            Some(provider) => provider.provide_credentials().await.is_ok(),
+            None => false,
+        };
+        if !credentials {
+            return Err(lacks("are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"));
+        }
+        Ok(aws.code_guru(quarantine))
     }
 }
 

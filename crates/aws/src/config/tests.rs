@@ -125,7 +125,8 @@ async fn an_export_is_kept_and_put_in_force() {
     s3.calls();
     other.rules().await.unwrap();
     assert_eq!(s3.calls(), ["get_object", "get_object"]);
-    let pointer = Pointer { sha256: second_digest, key: export_key(&second_digest), fetched_at: Timestamp::MAX };
+    let (sha256, key) = (second_digest, export_key(&second_digest));
+    let pointer = Pointer { sha256, key, previous: None, fetched_at: Timestamp::MAX };
     s3.plant(ADVISORIES_KEY, &serde_json::to_vec(&pointer).unwrap());
     let rules = other.rules().await.unwrap();
     assert_eq!(s3.calls(), ["get_object", "get_object"]);
@@ -134,6 +135,70 @@ async fn an_export_is_kept_and_put_in_force() {
     std::fs::remove_file(s3.path(POLICY_KEY)).unwrap();
     assert_eq!(other.rules().await.unwrap().inputs(&[]).advisories, Some(second_digest));
     assert_eq!(s3.calls(), ["get_object", "get_object", "get_object"]);
+}
+
+/// Puts an export in force that has one record of this name, and gives its key.
+async fn keep(s3: &FakeS3, id: &str) -> String {
+    let (bytes, digest) = export(id);
+    config(s3).keep_advisories(bytes, &digest, NOW).await.unwrap();
+    assert_eq!(config(s3).rules().await.unwrap().advisories.as_ref().map(AdvisoryDb::sha256), Some(digest));
+    export_key(&digest)
+}
+
+/// The keys of all exports.
+fn exports(s3: &FakeS3) -> Vec<String> {
+    s3.keys().into_iter().filter(|key| key != ADVISORIES_KEY).collect()
+}
+
+fn sorted<const N: usize>(keys: [&String; N]) -> Vec<String> {
+    let mut keys: Vec<_> = keys.into_iter().cloned().collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test]
+async fn the_newest_two_exports_stay() {
+    let s3 = FakeS3::new();
+    let [first, second] = [keep(&s3, "PYSEC-1").await, keep(&s3, "PYSEC-2").await];
+    assert_eq!(exports(&s3), sorted([&first, &second]));
+    assert_eq!(keep(&s3, "PYSEC-2").await, second, "fetched again, and the same");
+    assert_eq!(exports(&s3), sorted([&first, &second]));
+    let third = keep(&s3, "PYSEC-3").await;
+    assert_eq!(exports(&s3), sorted([&second, &third]));
+    // The one before comes back: it is among the newest two, and is not deleted as the third.
+    assert_eq!(keep(&s3, "PYSEC-2").await, second);
+    assert_eq!(exports(&s3), sorted([&second, &third]));
+    let fourth = keep(&s3, "PYSEC-4").await;
+    assert_eq!(exports(&s3), sorted([&second, &fourth]));
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_deleted_stops_no_newer_one() {
+    let s3 = FakeS3::new();
+    let first = keep(&s3, "PYSEC-1").await;
+    let second = keep(&s3, "PYSEC-2").await;
+    s3.fail([("delete_object", AccessDenied)]);
+    let third = keep(&s3, "PYSEC-3").await;
+    assert_eq!(exports(&s3), sorted([&first, &second, &third]));
+    // A process that ended before the pointer moved: the next one deletes the same export.
+    s3.fail([("put_object", SlowDown)]);
+    let (bytes, digest) = export("PYSEC-4");
+    assert!(config(&s3).keep_advisories(bytes, &digest, NOW).await.is_err());
+    let fourth = keep(&s3, "PYSEC-4").await;
+    assert_eq!(exports(&s3), sorted([&first, &third, &fourth]));
+}
+
+#[tokio::test]
+async fn nothing_else_is_ever_deleted() {
+    let s3 = FakeS3::new();
+    s3.plant(POLICY_KEY, strict().as_bytes());
+    for id in ["PYSEC-1", "PYSEC-2", "PYSEC-3", "PYSEC-4"] {
+        keep(&s3, id).await;
+    }
+    assert_eq!(s3.bytes(POLICY_KEY), strict().as_bytes());
+    assert_eq!(exports(&s3).len(), 3, "the policy and two exports");
+    let (in_force, _) = config(&s3).in_force(&[]).await.unwrap();
+    assert_eq!(in_force.sha256, Sha256::of(strict().as_bytes()));
 }
 
 #[tokio::test]

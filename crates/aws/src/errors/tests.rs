@@ -1,6 +1,5 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_smithy_mocks::mock;
-use gate_core::step::fault;
 
 use super::*;
 use crate::testing::{answer, client, json_error, loopback, query_error, xml_error};
@@ -28,12 +27,15 @@ fn check(fault: &Fault, code: &str, kind: Kind, name: ErrorName) {
     assert!(words.contains(fault.call) && words.contains(code) && words.contains("request req-1"), "{words}");
     assert!(!words.contains("PAYLOAD"), "{words}");
     assert_eq!(StepError::from(fault.clone()).name, name);
-    assert_eq!(fault.storage().code, FailureCode::Storage);
+    assert_eq!((fault.storage().code, fault.storage().fault()), (FailureCode::Storage, Some(name)));
     assert_eq!(fault.scanner().code, FailureCode::ScannerUnavailable);
 }
 
+/// Status, error code, kind and name.
+pub(super) type Table = &'static [(u16, &'static str, Kind, ErrorName)];
+
 /// Errors that every service of AWS may answer with, whatever its model.
-const COMMON: [(u16, &str, Kind, ErrorName); 16] = [
+pub(super) const COMMON: Table = &[
     (400, "AccessDeniedException", Kind::Denied, ErrorName::Denied),
     (403, "AccessDenied", Kind::Denied, ErrorName::Denied),
     (400, "UnrecognizedClientException", Kind::Denied, ErrorName::Denied),
@@ -57,8 +59,8 @@ macro_rules! table {
     ($name:ident, $sdk:ident, $answer:ident, [$($operation:ident |$request:ident| $filled:expr;)+], $own:expr) => {
         #[tokio::test]
         async fn $name() {
-            let own: &[(u16, &'static str, Kind, ErrorName)] = &$own;
-            for &(status, code, kind, name) in own.iter().chain(&COMMON) {
+            let own: Table = $own;
+            for &(status, code, kind, name) in own.iter().chain(COMMON) {
                 $(
                     let fault = fault_of!($sdk, $operation, $answer(status, code), |$request| $filled);
                     check(&fault, code, kind, name);
@@ -77,6 +79,29 @@ fn xml(status: u16, code: &'static str) -> Answer {
     Box::new(move || xml_error(status, Some(code)))
 }
 
+/// S3's own.
+pub(super) const S3: Table = &[
+    (404, "NoSuchBucket", Kind::NotFound, ErrorName::Configuration),
+    (404, "NoSuchKey", Kind::NotFound, ErrorName::Configuration),
+    (404, "NoSuchUpload", Kind::Conflict, ErrorName::Transient),
+    (409, "ConditionalRequestConflict", Kind::Conflict, ErrorName::Transient),
+    (409, "OperationAborted", Kind::Conflict, ErrorName::Transient),
+    (412, "PreconditionFailed", Kind::Conflict, ErrorName::Transient),
+    (503, "SlowDown", Kind::Throttled, ErrorName::Transient),
+    (500, "InternalError", Kind::Unavailable, ErrorName::Transient),
+    (400, "RequestTimeout", Kind::Unavailable, ErrorName::Transient),
+    (400, "BadDigest", Kind::Unavailable, ErrorName::Transient),
+    (400, "IncompleteBody", Kind::Unavailable, ErrorName::Transient),
+    (400, "XAmzContentSHA256Mismatch", Kind::Unavailable, ErrorName::Transient),
+    (403, "RequestTimeTooSkewed", Kind::Expired, ErrorName::Transient),
+    (403, "InvalidAccessKeyId", Kind::Denied, ErrorName::Denied),
+    (400, "KMS.DisabledException", Kind::Denied, ErrorName::Denied),
+    (400, "KMS.KMSInvalidStateException", Kind::Denied, ErrorName::Denied),
+    (400, "KMS.NotFoundException", Kind::Denied, ErrorName::Denied),
+    (400, "KMS.ThrottlingException", Kind::Throttled, ErrorName::Transient),
+    (400, "EntityTooLarge", Kind::Invalid, ErrorName::Configuration),
+];
+
 table!(s3, aws_sdk_s3, xml, [
     get_object |r| r.bucket("b").key("k");
     put_object |r| r.bucket("b").key("k");
@@ -87,26 +112,9 @@ table!(s3, aws_sdk_s3, xml, [
     upload_part |r| r.bucket("b").key("k").upload_id("u").part_number(1);
     complete_multipart_upload |r| r.bucket("b").key("k").upload_id("u");
     abort_multipart_upload |r| r.bucket("b").key("k").upload_id("u");
-], [
-    (404, "NoSuchBucket", Kind::NotFound, ErrorName::Configuration),
-    (404, "NoSuchKey", Kind::NotFound, ErrorName::Configuration),
-    (404, "NoSuchUpload", Kind::NotFound, ErrorName::Configuration),
-    (409, "ConditionalRequestConflict", Kind::Conflict, ErrorName::Transient),
-    (409, "OperationAborted", Kind::Conflict, ErrorName::Transient),
-    (412, "PreconditionFailed", Kind::Conflict, ErrorName::Transient),
-    (503, "SlowDown", Kind::Throttled, ErrorName::Transient),
-    (500, "InternalError", Kind::Unavailable, ErrorName::Transient),
-    (400, "RequestTimeout", Kind::Unavailable, ErrorName::Transient),
-    (403, "RequestTimeTooSkewed", Kind::Expired, ErrorName::Transient),
-    (403, "InvalidAccessKeyId", Kind::Denied, ErrorName::Denied),
-    (400, "KMS.DisabledException", Kind::Denied, ErrorName::Denied),
-    (400, "KMS.KMSInvalidStateException", Kind::Denied, ErrorName::Denied),
-    (400, "KMS.NotFoundException", Kind::Denied, ErrorName::Denied),
-    (400, "KMS.ThrottlingException", Kind::Throttled, ErrorName::Transient),
-    (400, "EntityTooLarge", Kind::Invalid, ErrorName::Configuration),
-]);
+], S3);
 
-table!(secrets, aws_sdk_secretsmanager, json, [get_secret_value |r| r.secret_id("s");], [
+table!(secrets, aws_sdk_secretsmanager, json, [get_secret_value |r| r.secret_id("s");], &[
     (400, "DecryptionFailure", Kind::Denied, ErrorName::Denied),
     (500, "InternalServiceError", Kind::Unavailable, ErrorName::Transient),
     (400, "InvalidParameterException", Kind::Invalid, ErrorName::Configuration),
@@ -117,7 +125,7 @@ table!(secrets, aws_sdk_secretsmanager, json, [get_secret_value |r| r.secret_id(
 table!(step_functions, aws_sdk_sfn, json, [
     start_execution |r| r.state_machine_arn("a");
     describe_execution |r| r.execution_arn("a");
-], [
+], &[
     (400, "ExecutionAlreadyExists", Kind::Conflict, ErrorName::Transient),
     (400, "ExecutionDoesNotExist", Kind::NotFound, ErrorName::Configuration),
     (400, "ExecutionLimitExceeded", Kind::Quota, ErrorName::RateLimited),
@@ -132,13 +140,8 @@ table!(step_functions, aws_sdk_sfn, json, [
     (400, "ValidationException", Kind::Invalid, ErrorName::Configuration),
 ]);
 
-table!(sns, aws_sdk_sns, query, [
-    publish |r| r.message("m");
-    subscribe |r| r.topic_arn("t").protocol("email");
-    list_subscriptions_by_topic |r| r.topic_arn("t");
-    get_subscription_attributes |r| r.subscription_arn("s");
-    set_subscription_attributes |r| r.subscription_arn("s").attribute_name("FilterPolicy");
-], [
+/// SNS's own.
+pub(super) const SNS: Table = &[
     (403, "AuthorizationError", Kind::Denied, ErrorName::Denied),
     (403, "InvalidSecurity", Kind::Denied, ErrorName::Denied),
     (400, "EndpointDisabled", Kind::Invalid, ErrorName::Configuration),
@@ -156,18 +159,18 @@ table!(sns, aws_sdk_sns, query, [
     (400, "Throttling", Kind::Throttled, ErrorName::Transient),
     (429, "Throttled", Kind::Throttled, ErrorName::Transient),
     (404, "NotFound", Kind::NotFound, ErrorName::Configuration),
-]);
+];
 
-table!(code_artifact, aws_sdk_codeartifact, json, [
-    describe_package_version |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1");
-    list_package_version_assets |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1");
-    publish_package_version |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1")
-        .asset_name("a").asset_sha256("0");
-    update_package_versions_status |r| r.domain("d").repository("r").format("generic".into()).package("p").versions("1")
-        .target_status("Archived".into());
-    put_package_origin_configuration |r| r.domain("d").repository("r").format("generic".into()).package("p")
-        .restrictions(restrictions());
-], [
+table!(sns, aws_sdk_sns, query, [
+    publish |r| r.message("m");
+    subscribe |r| r.topic_arn("t").protocol("email");
+    list_subscriptions_by_topic |r| r.topic_arn("t");
+    get_subscription_attributes |r| r.subscription_arn("s");
+    set_subscription_attributes |r| r.subscription_arn("s").attribute_name("FilterPolicy");
+], SNS);
+
+/// CodeArtifact's own.
+pub(super) const CODE_ARTIFACT: Table = &[
     (402, "ServiceQuotaExceededException", Kind::Quota, ErrorName::Configuration),
     (403, "AccessDeniedException", Kind::Denied, ErrorName::Denied),
     (404, "ResourceNotFoundException", Kind::NotFound, ErrorName::Configuration),
@@ -175,7 +178,16 @@ table!(code_artifact, aws_sdk_codeartifact, json, [
     (429, "ThrottlingException", Kind::Throttled, ErrorName::Transient),
     (500, "InternalServerException", Kind::Unavailable, ErrorName::Transient),
     (400, "ValidationException", Kind::Invalid, ErrorName::Configuration),
-]);
+];
+
+table!(code_artifact, aws_sdk_codeartifact, json, [
+    describe_package_version |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1");
+    list_package_version_assets |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1");
+    publish_package_version |r| r.domain("d").repository("r").format("generic".into()).package("p").package_version("1")
+        .asset_name("a").asset_sha256("0");
+    put_package_origin_configuration |r| r.domain("d").repository("r").format("generic".into()).package("p")
+        .restrictions(restrictions());
+], CODE_ARTIFACT);
 
 fn restrictions() -> aws_sdk_codeartifact::types::PackageOriginRestrictions {
     aws_sdk_codeartifact::types::PackageOriginRestrictions::builder()
@@ -190,7 +202,7 @@ table!(code_guru, aws_sdk_codegurusecurity, json, [
     create_scan |r| r.scan_name("s").resource_id(aws_sdk_codegurusecurity::types::ResourceId::CodeArtifactId("c".into()));
     get_scan |r| r.scan_name("s");
     get_findings |r| r.scan_name("s");
-], [
+], &[
     (403, "AccessDeniedException", Kind::Denied, ErrorName::Denied),
     (404, "ResourceNotFoundException", Kind::NotFound, ErrorName::Configuration),
     (409, "ConflictException", Kind::Conflict, ErrorName::Transient),
@@ -285,10 +297,9 @@ async fn words_of_a_service_are_repeated_only_when_they_are_plain() {
 }
 
 #[test]
-fn every_fault_of_a_store_or_a_scanner_is_retried_by_the_machine() {
-    let fault_of_all = Fault::unexpected("s3:GetObject", "no body");
-    for failure in [fault_of_all.storage(), fault_of_all.scanner()] {
-        assert!(fault(failure.code).is_some_and(ErrorName::is_retried));
-    }
-    assert_eq!(fault_of_all.to_string(), "s3:GetObject gave no usable answer (no body). Try again.");
+fn a_fault_of_a_scanner_is_never_another_failure() {
+    let unexpected = Fault::unexpected("s3:GetObject", "no body");
+    assert!(unexpected.scanner().fault().is_some_and(ErrorName::is_retried));
+    assert!(unexpected.storage().fault().is_some_and(ErrorName::is_retried));
+    assert_eq!(unexpected.to_string(), "s3:GetObject gave no usable answer (no body). Try again.");
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use gate_core::step::{ErrorName, StepError};
 use gate_core::text::escape;
 
+use super::metric;
+
 /// The environment of a function. What is missing or bad is remembered, and [`Settings::finish`] names all of it at once: whoever
 /// has forgotten three variables deploys once more, not three times.
 ///
@@ -17,12 +19,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The process's environment. A variable that is not UTF-8 is missing.
+    /// The process's environment. A variable that is not UTF-8 is missing. Every function needs `STACK_NAME`: the stack that its
+    /// metrics are of.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::of(
+        let mut settings = Self::of(
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        )
+        );
+        metric::count_for(&settings.text("STACK_NAME"));
+        settings
     }
 
     /// These variables.

@@ -180,18 +180,34 @@ fn a_metric_is_one_line_of_the_embedded_metric_format() {
     let now = SystemClock.now().as_millisecond();
     for unit in [Unit::Count, Unit::Bytes, Unit::Milliseconds, Unit::Seconds] {
         for value in ["approved", "", " ", "a\nb\u{202e}", &"x".repeat(1023), &"x".repeat(1024), &"x".repeat(1025)] {
-            let line = line("RowsDecided", 1.5, unit, Some(("Verdict", value)), now).unwrap();
+            let line = line(value, "RowsDecided", 1.5, unit, Some(("Verdict", value)), now).unwrap();
             check_metric(&line);
             assert!(!line.to_string().contains('\n'));
         }
     }
-    let line_without = line("RowsDecided", 3.0, Unit::Count, None, now).unwrap();
+    let line_without = line("gate", "RowsDecided", 3.0, Unit::Count, None, now).unwrap();
     check_metric(&line_without);
-    assert_eq!(line_without["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[]]));
     assert_eq!(line_without["RowsDecided"], json!(3.0));
     for no_number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        assert_eq!(line("RowsDecided", no_number, Unit::Count, None, now), None);
+        assert_eq!(line("gate", "RowsDecided", no_number, Unit::Count, None, now), None);
     }
-    let same_name = line("Rows", 1.0, Unit::Count, Some(("Rows", "x")), now).unwrap();
+    let same_name = line("gate", "Rows", 1.0, Unit::Count, Some(("Rows", "x")), now).unwrap();
     check_metric(&same_name);
+}
+
+#[test]
+fn every_metric_is_of_a_stack() {
+    let now = SystemClock.now().as_millisecond();
+    for (further, keys, verdict) in [
+        (None, json!([["Stack"]]), None),
+        (Some(("verdict", "held")), json!([["Stack", "verdict"]]), Some("held")),
+        (Some(("Rows", "x")), json!([["Stack"]]), None),
+        (Some(("Stack", "another")), json!([["Stack"]]), None),
+    ] {
+        for stack in ["gate", "gate-2"] {
+            let line = line(stack, "Rows", 1.0, Unit::Count, further, now).unwrap();
+            assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], keys, "the alarms name these");
+            assert_eq!((line["Stack"].as_str(), line["verdict"].as_str()), (Some(stack), verdict));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use gate_core::ports::{Put, Records};
 use super::Bucket;
 use crate::errors::Fault;
 
-/// Small JSON documents in a bucket.
+/// Small documents in a bucket: JSON, and pages.
 #[derive(Clone, Debug)]
 pub struct S3Records {
     bucket: Bucket,
@@ -23,7 +23,7 @@ impl S3Records {
 impl Records for S3Records {
     async fn put_new(&self, key: &str, body: &[u8]) -> Result<Put, Failure> {
         let body = Bytes::copy_from_slice(body);
-        self.bucket.put_new(key, &body, None, "application/json").await.map_err(|fault| fault.storage())
+        self.bucket.put_new(key, &body, None, content_type(key)).await.map_err(|fault| fault.storage())
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -42,6 +42,11 @@ impl Records for S3Records {
         keys.sort_unstable();
         Ok(keys)
     }
+}
+
+/// As what a browser opens a record: pages are read in the console.
+fn content_type(key: &str) -> &'static str {
+    if key.ends_with(".html") { "text/html; charset=utf-8" } else { "application/json" }
 }
 
 /// The body of an answer that began well did not arrive whole.

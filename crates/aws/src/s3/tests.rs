@@ -77,6 +77,21 @@ async fn a_record_is_written_once() {
 }
 
 #[tokio::test]
+async fn a_browser_shows_a_page_as_a_page() {
+    let s3 = FakeS3::new();
+    for (key, content_type) in [
+        ("runs/a/report.html", "text/html; charset=utf-8"),
+        ("runs/a/report-000012-0123456789abcdef.html", "text/html; charset=utf-8"),
+        ("runs/a/summary.json", "application/json"),
+        ("runs/html", "application/json"),
+    ] {
+        records(&s3).put_new(key, b"{}").await.unwrap();
+        let head = s3.client().head_object().bucket(BUCKET).key(key).send().await.unwrap();
+        assert_eq!(head.content_type(), Some(content_type), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_has_all_pages_in_order_and_only_what_is_below() {
     let s3 = FakeS3::new();
     let records = records(&s3);

@@ -85,10 +85,12 @@ async fn a_mail_that_sns_would_refuse_is_not_sent() {
     let longest = "s".repeat(SUBJECT_CHARS);
     for subject in ["", " leading", "line\nbreak", "naïve", "tab\t", "\u{202e}", &longest] {
         let failure = topic.send("k", &Mail { subject: subject.to_owned(), ..mail(None) }).await.unwrap_err();
-        assert_eq!(failure.code, FailureCode::Storage, "{subject:?}");
+        assert!(!failure.code.is_retryable(), "{subject:?}: {failure}");
     }
-    for (to, key, body) in [(Some(""), "k", "b"), (None, "", "b"), (None, "k", "")] {
-        assert!(topic.send(key, &Mail { body: body.to_owned(), ..mail(to) }).await.is_err());
+    let huge = "b".repeat(MESSAGE_BYTES);
+    for (to, key, body) in [(Some(""), "k", "b"), (None, "", "b"), (None, "k", ""), (None, "k", &huge)] {
+        let failure = topic.send(key, &Mail { body: body.to_owned(), ..mail(to) }).await.unwrap_err();
+        assert!(!failure.code.is_retryable(), "{failure}");
     }
     assert_eq!(never.num_calls(), 0);
 }
@@ -111,11 +113,33 @@ fn the_limits_are_where_they_are_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_failed_publication_says_nothing_of_the_mail() {
-    let rule = mock!(Client::publish).then_http_response(|| query_error(403, "AuthorizationError"));
-    let failure = topic(&[&rule]).send("k", &mail(Some("ada@corp.example"))).await.unwrap_err();
-    assert_eq!(failure.code, FailureCode::Storage);
-    assert!(failure.message.contains("sns:Publish") && !failure.message.contains("ada"), "{failure}");
+async fn the_longest_mail_of_the_port_is_taken_whoever_it_is_for() {
+    let address = format!("{}@{}.example", "a".repeat(64), "b".repeat(181));
+    assert_eq!(address.len(), ADDRESS_BYTES);
+    let long = Mail { to: Some(address), body: "b".repeat(MAX_MAIL_BODY), subject: "s".repeat(SUBJECT_CHARS - 1) };
+    let rule = mock!(Client::publish)
+        .match_requests(|input| input.message().map(str::len) == Some(MAX_MAIL_BODY))
+        .then_output(|| PublishOutput::builder().message_id("1").build());
+    assert_eq!(topic(&[&rule]).send(&"k".repeat(MAX_MAIL_KEY), &long).await, Ok(()));
+    assert_eq!(rule.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_publication_says_nothing_of_the_mail_and_whether_another_try_may_help() {
+    for (status, code, may_help) in [
+        (403, "AuthorizationError", true),
+        (404, "NotFound", true),
+        (429, "Throttled", true),
+        (500, "InternalError", true),
+        (400, "KMSAccessDenied", true),
+        (400, "InvalidParameter", false),
+        (400, "ParameterValueInvalid", false),
+    ] {
+        let rule = mock!(Client::publish).then_http_response(move || query_error(status, code));
+        let failure = topic(&[&rule]).send("k", &mail(Some("ada@corp.example"))).await.unwrap_err();
+        assert_eq!(failure.code.is_retryable(), may_help, "{code}");
+        assert!(failure.message.contains("sns:Publish") && !failure.message.contains("ada"), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -235,4 +259,47 @@ async fn a_list_that_failed_is_asked_for_again() {
     let topic = topic(&[&broken, &list]);
     assert_eq!(topic.ensure("ada@corp.example").await.unwrap_err().name, ErrorName::Transient);
     assert_eq!(topic.ensure("ada@corp.example").await, Ok(Subscription::Pending));
+}
+
+#[tokio::test]
+async fn mails_without_an_address_reach_somebody_when_a_confirmed_subscription_lets_them_through() {
+    for (policy, reaches) in [
+        (Some(r#"{"requester":["default"]}"#), true),
+        (Some(r#"{"requester":["default","ada@corp.example"]}"#), true),
+        (None, true),
+        (Some("{}"), true),
+        (Some(r#"{"requester":["ada@corp.example"]}"#), false),
+        (Some(r#"{"kind":["default"]}"#), false),
+    ] {
+        let list = lists(&[("email", "ops@corp.example", SUBSCRIPTION)]);
+        let attributes = has_policy(policy);
+        let topic = topic(&[&list, &attributes]);
+        for _ in 0..2 {
+            assert_eq!(topic.default_is_confirmed().await, Ok(reaches), "{policy:?}");
+        }
+        assert_eq!((list.num_calls(), attributes.num_calls()), (1, 1), "asked once for a while");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_not_confirmed_reaches_nobody() {
+    for subscriptions in [&[][..], &[("email", "ops@corp.example", "PendingConfirmation")]] {
+        let list = mock!(Client::list_subscriptions_by_topic).then_output(move || page(subscriptions, None));
+        assert_eq!(topic(&[&list]).default_is_confirmed().await, Ok(false));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_or_an_endpoint_is_somebody_and_one_that_has_gone_is_passed_over() {
+    const GONE: &str = "arn:aws:sns:eu-west-1:111122223333:gate-verdicts:6";
+    let list = lists(&[("email", "ada@corp.example", GONE), ("sqs", "arn:queue", SUBSCRIPTION)]);
+    let gone = mock!(Client::get_subscription_attributes)
+        .match_requests(|input| input.subscription_arn() == Some(GONE))
+        .then_http_response(|| query_error(404, "NotFound"));
+    let attributes = has_policy(Some(r#"{"requester":["default"]}"#));
+    assert_eq!(topic(&[&list, &gone, &attributes]).default_is_confirmed().await, Ok(true));
+    let list = lists(&[("email", "ops@corp.example", SUBSCRIPTION)]);
+    let denied =
+        mock!(Client::get_subscription_attributes).then_http_response(|| query_error(403, "AuthorizationError"));
+    assert_eq!(topic(&[&list, &denied]).default_is_confirmed().await.unwrap_err().name, ErrorName::Denied);
 }

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{FetchedDocument, Look, Notice, OutcomeDocument, RowDocument, RowKey};
+use super::{
+    FetchedDocument, Head, Hearing, Look, Notice, OutcomeDocument, RowDocument, RowKey, RunDocument, reference_digest,
+};
 use crate::digest::Sha256;
 use crate::failure::FailureCode;
 use crate::outcome::Verdict;
@@ -21,9 +23,9 @@ pub const RETRY_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// What became of a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noticed {
-    /// The outcome is news: this notice was stored now, or by an earlier try of the same run.
+    /// The outcome is news to a requester of the row's run: this notice was stored now, or by an earlier try of the same run.
     News(Box<Notice>),
-    /// The requester knows it: the newest notice says the same, and is of another run.
+    /// Every requester knows it: the newest notice says the same, and was told in other runs.
     Known(Box<Notice>),
 }
 
@@ -108,23 +110,108 @@ pub async fn latest_notice(records: &impl Records, row: &RowKey) -> Result<Optio
     Ok(newest(records, &format!("notices/{row}/")).await?.map(|(_, notice)| notice))
 }
 
-/// Appends a notice, unless the requester knows the outcome already. Two runs that end a row alike at the same time leave one.
+/// The oldest notice on a row.
 ///
 /// # Errors
 /// Whatever the store fails with.
-pub async fn keep_notice(records: &impl Records, row: &RowKey, notice: &Notice) -> Result<Noticed, StepError> {
+pub async fn first_notice(records: &impl Records, row: &RowKey) -> Result<Option<Notice>, StepError> {
+    let keys = records.list(&format!("notices/{row}/")).await?;
+    match keys.first() {
+        Some(key) => read(records, key).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Appends the notice of how a row ended, unless its requesters know the outcome already. Two runs that end a row alike at the
+/// same time for the same people leave one.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn keep_notice(
+    records: &impl Records,
+    row: &RowDocument,
+    ended: &OutcomeDocument,
+    now: Timestamp,
+) -> Result<Noticed, StepError> {
     loop {
-        let (next, newest) = position::<Notice>(records, &format!("notices/{row}/")).await?;
-        if let Some((_, newest)) = newest
-            && newest.says_the_same_as(&notice.ended)
-        {
-            let newest = Box::new(newest);
-            return Ok(if newest.run == notice.run { Noticed::News(newest) } else { Noticed::Known(newest) });
-        }
-        if keep_document(records, &next, notice).await? == Put::Created {
-            return Ok(Noticed::News(Box::new(notice.clone())));
+        let (next, newest) = position::<Notice>(records, &format!("notices/{}/", row.key)).await?;
+        let notice = match newest {
+            Some((_, newest)) if newest.says_the_same_as(ended) => match heard(newest, row) {
+                Ok(notice) => notice,
+                Err(noticed) => return Ok(noticed),
+            },
+            newest => {
+                let mut notice = Notice::of(row, ended.clone(), now);
+                // A redrive has ended the row otherwise: whoever asked meanwhile was told what is no longer so.
+                let before = newest.filter(|(_, newest)| newest.run == row.run);
+                notice.told.extend(before.into_iter().flat_map(|(_, newest)| newest.also).flat_map(|also| also.told));
+                notice
+            }
+        };
+        if keep_document(records, &next, &notice).await? == Put::Created {
+            return Ok(Noticed::News(Box::new(notice)));
         }
     }
+}
+
+/// Appends that the requesters of a row hear of the outcome which is known, whatever it is, and gives it; none when there is none.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn hear(records: &impl Records, row: &RowDocument) -> Result<Option<Noticed>, StepError> {
+    loop {
+        let (next, newest) = position::<Notice>(records, &format!("notices/{}/", row.key)).await?;
+        let Some((_, newest)) = newest else { return Ok(None) };
+        let notice = match heard(newest, row) {
+            Ok(notice) => notice,
+            Err(noticed) => return Ok(Some(noticed)),
+        };
+        if keep_document(records, &next, &notice).await? == Put::Created {
+            return Ok(Some(Noticed::News(Box::new(notice))));
+        }
+    }
+}
+
+/// The notice with those requesters of a row who do not know it; an error is what becomes of it when there are none.
+fn heard(mut notice: Notice, row: &RowDocument) -> Result<Notice, Noticed> {
+    let told = notice.strangers(&row.told);
+    if notice.has(row) || told.is_empty() {
+        let is_news = notice.hearers(row).is_some();
+        let notice = Box::new(notice);
+        return Err(if is_news { Noticed::News(notice) } else { Noticed::Known(notice) });
+    }
+    notice.also.push(Hearing { run: row.run.clone(), line: row.line, told });
+    Ok(notice)
+}
+
+/// What the newest push of a branch was read as.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn latest_head(records: &impl Records, repository: u64, reference: &str) -> Result<Option<Head>, StepError> {
+    Ok(newest(records, &heads(repository, reference)).await?.map(|(_, head)| head))
+}
+
+/// Writes down what a push was read as.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn keep_head(records: &impl Records, document: &RunDocument) -> Result<(), StepError> {
+    let prefix = heads(document.repository, &document.reference);
+    let head = Head { schema_version: crate::SCHEMA_VERSION, run: document.run.clone(), blob: document.blob.clone() };
+    loop {
+        let (next, newest) = position::<Head>(records, &prefix).await?;
+        if newest.is_some_and(|(_, newest)| newest.run == head.run || newest.blob == head.blob) {
+            return Ok(());
+        }
+        if keep_document(records, &next, &head).await? == Put::Created {
+            return Ok(());
+        }
+    }
+}
+
+fn heads(repository: u64, reference: &str) -> String {
+    format!("heads/{repository}/{}/", reference_digest(reference))
 }
 
 /// The newest look at a row.
@@ -152,7 +239,8 @@ pub async fn keep_look(records: &impl Records, row: &RowKey, look: &Look) -> Res
 }
 
 /// When a retryable failure of a row is tried again: after as long as it has lasted, at least [`RETRY_FIRST`] and at most
-/// [`RETRY_LONGEST`], until [`RETRY_FOR`] after the first. None when nobody needs to try again.
+/// [`RETRY_LONGEST`], until [`RETRY_FOR`] after the first. None when nobody needs to try again, and for a row on which the gate
+/// has given up so before.
 ///
 /// # Errors
 /// Whatever the store fails with.
@@ -166,11 +254,20 @@ pub async fn retry_at(
         return Ok(None);
     }
     let failing = latest_notice(records, row).await?.filter(|notice| notice.ended.outcome.verdict == Verdict::Failed);
-    let lasted = failing.map_or(SignedDuration::ZERO, |notice| now.duration_since(notice.at));
+    let lasted = match failing {
+        Some(notice) if notice.ended.is_retried() => now.duration_since(notice.at),
+        Some(notice) if could_be_retried(&notice) => return Ok(None),
+        _ => SignedDuration::ZERO,
+    };
     if lasted >= RETRY_FOR {
         return Ok(None);
     }
     Ok(now.checked_add(lasted.clamp(RETRY_FIRST, RETRY_LONGEST)).ok())
+}
+
+fn could_be_retried(failed: &Notice) -> bool {
+    let code = failed.ended.outcome.reasons.first().map(|reason| reason.code.as_str());
+    FailureCode::ALL.into_iter().any(|retryable| retryable.is_retryable() && Some(retryable.as_str()) == code)
 }
 
 /// The newest document below a prefix whose keys are six-digit numbers.

@@ -13,13 +13,16 @@
 //! | `runs/RUN/outcomes/000012-DIGEST.json` | [`OutcomeDocument`], by line and content |
 //! | `runs/RUN/scans/000012-DIGEST.json` | external scans under way, written by scan-poller |
 //! | `runs/RUN/summary.json` | [`CheckDocument`](crate::outcome::CheckDocument): when it exists, the run's digests were sent |
+//! | `runs/RUN/reported.json` | [`Reported`]: when it exists, the run is over |
 //! | `runs/RUN/mails/KEY.json` | what a mail that was sent told to whom, written by the notifier |
 //! | `runs/RUN/report.html`, `runs/RUN/report-000012-DIGEST.html` | the page that people read; of a row that ended later |
+//! | `heads/REPOSITORY/REF/000001.json` | [`Head`]: what the newest push of a branch had, newest last |
 //! | `again/REPOSITORY/REF/000001.json` | that rows of a branch were to be decided again, written by the reconciler; newest last |
 //! | `fetched/ROW/000001.json` | [`FetchedDocument`], newest last |
-//! | `notices/ROW/000001.json` | [`Notice`], newest last: a new one only when the outcome changed |
+//! | `notices/ROW/000001.json` | [`Notice`], newest last: a new one when the outcome changed, or somebody else asked |
 //! | `looks/ROW/000001.json` | [`Look`], newest last: what the row was last decided by. May expire: then it is decided again |
 
+mod inputs;
 mod ledger;
 mod state;
 #[cfg(test)]
@@ -35,13 +38,14 @@ use crate::digest::Sha256;
 use crate::evidence::Evidence;
 use crate::outcome::{Reason, RowOutcome, Verdict};
 use crate::policy::Policy;
-use crate::report::ScannerVersion;
 use crate::request::Wanted;
 use crate::step::{ErrorName, StepError};
 
+pub use inputs::{Inputs, Look};
 pub use ledger::{
-    Noticed, RETRY_FIRST, RETRY_FOR, RETRY_LONGEST, fetched, keep_document, keep_fetched, keep_look, keep_notice,
-    keep_outcome, latest_look, latest_notice, read, read_json, retry_at,
+    Noticed, RETRY_FIRST, RETRY_FOR, RETRY_LONGEST, fetched, first_notice, hear, keep_document, keep_fetched,
+    keep_head, keep_look, keep_notice, keep_outcome, latest_head, latest_look, latest_notice, read, read_json,
+    retry_at,
 };
 pub use state::{MAX_FILES, RowState, Status};
 
@@ -60,8 +64,7 @@ pub struct BadRunId;
 
 impl RunId {
     /// The run of a commit, and the name of an execution for it. The attempt is 1, and grows only when the reconciler or a person
-    /// restarts a run that did not finish: so the same push, delivered twice, has the same name. The reconciler's later attempts
-    /// are other executions of the first one's run.
+    /// restarts a run that did not finish: so the same push, delivered twice, has the same name. See [`RunId::attempt`].
     #[must_use]
     pub fn of_commit(repository: u64, reference: &str, commit: &str, attempt: u32) -> Self {
         let commit: String = commit.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
@@ -72,7 +75,14 @@ impl RunId {
     /// has the same name.
     #[must_use]
     pub fn of_change(repository: u64, reference: &str, why: &Sha256) -> Self {
-        Self(format!("{repository}-{}-again-{}", reference_digest(reference), why.short()))
+        Self(format!("{repository}-{}-again-{}-1", reference_digest(reference), why.short()))
+    }
+
+    /// The name of a later execution that goes on with this run; the first has the run's own.
+    #[must_use]
+    pub fn attempt(&self, attempt: u32) -> Self {
+        let stem = self.0.rsplit_once('-').map_or(&*self.0, |(stem, _)| stem);
+        Self(format!("{stem}-{attempt}"))
     }
 
     /// As text.
@@ -103,6 +113,12 @@ impl RunId {
     #[must_use]
     pub fn summary_key(&self) -> String {
         format!("runs/{}/summary.json", self.0)
+    }
+
+    /// The key of the record that the commit got its status.
+    #[must_use]
+    pub fn reported_key(&self) -> String {
+        format!("runs/{}/reported.json", self.0)
     }
 
     /// The key of the page that people read.
@@ -216,12 +232,41 @@ pub struct RunDocument {
     pub blob: Option<String>,
     /// When it was read.
     pub read_at: Timestamp,
+    /// Whether the file is the one that the last push of the branch had: then it brings nothing that was not told.
+    pub unchanged: bool,
     /// Why no row of the file can be read, if so: a sentence for people.
     pub unreadable: Option<Reason>,
     /// The lines that are part of this run, in order: those of the manifest, and those that ended while they were read.
     pub lines: Vec<u64>,
     /// Lines that ask for the same as an earlier one, and that one.
     pub same_as: Vec<(u64, u64)>,
+    /// Who is told that no row can be read, if so: the author of the commit, when the address is within the allowed domains.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<String>,
+}
+
+/// That the last step of a run is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reported {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// GitHub's word: `success`, `failure` or `error`.
+    pub state: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a push was read as. A push with the same file brings nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The run.
+    pub run: RunId,
+    /// Git's id of the file; none when the commit has no such file.
+    pub blob: Option<String>,
 }
 
 /// One row of the manifest: the input of one item of the Distributed Map. At most 300 bytes.
@@ -316,33 +361,6 @@ pub struct FetchedFile {
     pub evidence: Evidence,
 }
 
-/// All that a verdict depends on besides the row's own bytes; when it changes, rows that are not approved are decided again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inputs {
-    /// Of the policy.
-    pub policy: Sha256,
-    /// Of the advisory export, if there is one.
-    pub advisories: Option<Sha256>,
-    /// Name, version and rules of each scanner, the built-in one first. Empty when only the policy counted.
-    pub scanners: Vec<String>,
-}
-
-impl Inputs {
-    /// What a row depends on that ended before anything was scanned: the policy's limits, hosts and targets.
-    #[must_use]
-    pub fn of_policy(policy: &Policy) -> Self {
-        Self { policy: policy.sha256, advisories: None, scanners: Vec::new() }
-    }
-
-    /// What is in force.
-    #[must_use]
-    pub fn of(policy: &Policy, advisories: Option<Sha256>, scanners: &[ScannerVersion]) -> Self {
-        let name = |scanner: &ScannerVersion| format!("{}-{}-{}", scanner.name, scanner.version, scanner.rules);
-        Self { policy: policy.sha256, advisories, scanners: scanners.iter().map(name).collect() }
-    }
-}
-
 /// The input of the intake machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -353,33 +371,6 @@ pub struct Intake {
     pub kind: RunKind,
     /// The key of the [`Delivery`] that names repository, ref and commit.
     pub delivery: String,
-}
-
-/// When a row was last decided, and by what. The reconciler goes by the newest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Look {
-    /// [`crate::SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// The run.
-    pub run: RunId,
-    /// When.
-    pub at: Timestamp,
-    /// What it was decided by; none when it ended before that.
-    pub inputs: Option<Inputs>,
-    /// When time alone may change the outcome.
-    pub again_at: Option<Timestamp>,
-}
-
-impl Look {
-    /// Whether something that the verdict depends on has changed since, or its time has come.
-    #[must_use]
-    pub fn is_stale(&self, inputs: &Inputs, now: Timestamp) -> bool {
-        let changed = |decided_by: &Inputs| {
-            decided_by.policy != inputs.policy || (!decided_by.scanners.is_empty() && decided_by != inputs)
-        };
-        self.inputs.as_ref().is_some_and(changed) || self.again_at.is_some_and(|again_at| again_at <= now)
-    }
 }
 
 /// How a row ended in one run.
@@ -409,6 +400,12 @@ impl OutcomeDocument {
             inputs: None,
             again_at,
         }
+    }
+
+    /// Whether it is a failure that the gate tries again by itself.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        self.outcome.verdict == Verdict::Failed && self.again_at.is_some()
     }
 
     /// A row that was decided on; `key` is the decision's.
@@ -456,7 +453,8 @@ impl RowDocument {
     }
 }
 
-/// A ledger record, once per row and outcome. Who is to hear of it hears of it in the digest of `run`.
+/// A ledger record, once per row and outcome. Who is to hear of it hears of it in the digest of `run`; whoever asks for the same
+/// row later, in the digest of that run, for which the record is appended once more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
@@ -466,14 +464,73 @@ pub struct Notice {
     pub run: RunId,
     /// The line in that run.
     pub line: u64,
+    /// The addresses that hear of it in that run; empty means the default subscription.
+    pub told: BTreeSet<String>,
+    /// Who asked for the row besides, and heard of the same outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Hearing>,
     /// How it ended.
     pub ended: OutcomeDocument,
     /// When it ended so for the first time.
     pub at: Timestamp,
 }
 
+/// That an outcome which is known is told to somebody who asked for the row in another run, or on another line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hearing {
+    /// The run whose digest tells of it.
+    pub run: RunId,
+    /// The line in that run.
+    pub line: u64,
+    /// The addresses.
+    pub told: BTreeSet<String>,
+}
+
 impl Notice {
-    /// Whether a requester would learn nothing new from another outcome of the same row.
+    /// The notice of a row that ended in its own run.
+    #[must_use]
+    pub fn of(row: &RowDocument, ended: OutcomeDocument, at: Timestamp) -> Self {
+        Self {
+            schema_version: crate::SCHEMA_VERSION,
+            run: row.run.clone(),
+            line: row.line,
+            told: row.told.clone(),
+            also: Vec::new(),
+            ended,
+            at,
+        }
+    }
+
+    /// Who hears of it in the digest of a row's run; none when that digest does not tell of it.
+    #[must_use]
+    pub fn hearers<'a>(&'a self, row: &'a RowDocument) -> Option<&'a BTreeSet<String>> {
+        let first = (&self.run, self.line, &self.told);
+        let also = self.also.iter().map(|hearing| (&hearing.run, hearing.line, &hearing.told));
+        let in_run = || std::iter::once(first).chain(also.clone()).filter(|(run, ..)| **run == row.run);
+        let here = in_run().find(|(_, line, _)| *line == row.line);
+        // Another line of the run with the same cells has the record.
+        here.map(|(.., told)| told).or_else(|| in_run().next().map(|_| &row.told))
+    }
+
+    /// Whether this row, in its run and on its line, has its part in the record.
+    #[must_use]
+    pub fn has(&self, row: &RowDocument) -> bool {
+        let is_it = |run: &RunId, line| (run, line) == (&row.run, row.line);
+        is_it(&self.run, self.line) || self.also.iter().any(|hearing| is_it(&hearing.run, hearing.line))
+    }
+
+    /// Those of the addresses that have not heard of this outcome.
+    #[must_use]
+    pub fn strangers(&self, addresses: &BTreeSet<String>) -> BTreeSet<String> {
+        let knows = |address: &String| {
+            self.told.contains(address) || self.also.iter().any(|hearing| hearing.told.contains(address))
+        };
+        addresses.iter().filter(|address| !knows(address)).cloned().collect()
+    }
+
+    /// Whether a requester would learn nothing new from another outcome of the same row. Why the gate cannot decide matters to
+    /// nobody as long as it tries again by itself; that it has given up, and why, does.
     #[must_use]
     pub fn says_the_same_as(&self, other: &OutcomeDocument) -> bool {
         let (ours, theirs) = (&self.ended.outcome, &other.outcome);
@@ -483,9 +540,11 @@ impl Notice {
         let digests = |outcome: &RowOutcome| -> Vec<Sha256> {
             outcome.artifacts.iter().map(|artifact| artifact.sha256).collect()
         };
+        let (ours_is_retried, theirs_is_retried) = (self.ended.is_retried(), other.is_retried());
         ours.verdict == theirs.verdict
             && ours.coordinates == theirs.coordinates
             && digests(ours) == digests(theirs)
-            && (ours.verdict == Verdict::Failed || codes(ours) == codes(theirs))
+            && ours_is_retried == theirs_is_retried
+            && (ours_is_retried || codes(ours) == codes(theirs))
     }
 }

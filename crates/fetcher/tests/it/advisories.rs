@@ -107,7 +107,7 @@ async fn what_does_not_arrive_changes_nothing() {
         ("503 Service Unavailable", ErrorName::Transient),
         ("429 Too Many Requests", ErrorName::Transient),
         ("404 Not Found", ErrorName::Configuration),
-        ("403 Forbidden", ErrorName::Configuration),
+        ("403 Forbidden", ErrorName::Denied),
         ("304 Not Modified", ErrorName::Configuration),
     ] {
         let error = error(answer(status, "", b"")).await;

@@ -1,18 +1,11 @@
 //! What a function can take, below what the policy allows: over real connections, through the whole step.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gate_core::SCHEMA_VERSION;
 use gate_core::outcome::Verdict;
-use gate_core::policy::Policy;
-use gate_core::run::{self, OutcomeDocument, RowDocument, RowKey, RowState, RunId, Status};
-use gate_core::testing::{FixedClock, MemoryRecords};
-use gate_fetcher::step::{Ports, TIME, fetch};
-use gate_fetcher::{Ceiling, HttpDownloader, SimpleIndex};
-use jiff::Timestamp;
+use gate_core::run::{OutcomeDocument, RowState, Status};
 
+use crate::step;
 use crate::world::{Server, Step, World, archive, ok, script};
 
 const CEILING: usize = 2000;
@@ -20,41 +13,7 @@ const POLICY: usize = 4000;
 
 /// Where the step leaves a row of one URL, and how the row ended.
 async fn fetched(world: &World, url: &str) -> (RowState, Option<OutcomeDocument>) {
-    let row = gate_core::request::parse(format!("foo,{url}").as_bytes()).unwrap().remove(0);
-    let wanted = row.wanted.unwrap();
-    let run = RunId::of_commit(1, "refs/heads/main", &"a".repeat(40), 1);
-    let (state, key) = (RowState::new(run.row_key(row.line)), RowKey::of(&wanted));
-    let (line, name, source) = (row.line, row.name, row.source);
-    let document = RowDocument {
-        schema_version: SCHEMA_VERSION,
-        run,
-        line,
-        key,
-        name,
-        source,
-        wanted: Some(wanted),
-        told: BTreeSet::new(),
-    };
-    let records = MemoryRecords::default();
-    run::keep_document(&records, &state.row, &document).await.unwrap();
-    let (http, ceiling) = (world.http(), Arc::new(Ceiling::new(CEILING as u64)));
-    let downloader = HttpDownloader::new(Arc::clone(&http), Arc::clone(&world.quarantine), &world.limits);
-    let ports = Ports {
-        records: &records,
-        index: &SimpleIndex::new(http),
-        downloader: &downloader.below(Arc::clone(&ceiling)),
-        quarantine: &*world.quarantine,
-        clock: &FixedClock(Timestamp::UNIX_EPOCH),
-        policy: &Policy::built_in().unwrap(),
-        ceiling: &ceiling,
-        time: TIME,
-    };
-    let state = fetch(state, &ports).await.unwrap();
-    let ended = match &state.outcome {
-        Some(key) => Some(run::read(&records, key).await.unwrap()),
-        None => None,
-    };
-    (state, ended)
+    step::fetched(world, &format!("foo,{url}"), CEILING as u64).await.unwrap()
 }
 
 async fn world(announced: bool) -> (World, Server) {

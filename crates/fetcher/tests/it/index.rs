@@ -61,9 +61,16 @@ async fn links_are_relative_to_where_redirects_end() {
 #[tokio::test]
 async fn pages_that_cannot_be_relied_on_fail() {
     for (reply, code, says) in [
-        (answer("404 Not Found", "", b""), FailureCode::NotFound, "check the spelling"),
-        (answer("403 Forbidden", "", b""), FailureCode::Forbidden, "user name"),
+        (answer("404 Not Found", "", b""), FailureCode::BadIndex, "neither 'foo' nor 'pip'"),
+        (answer("401 Unauthorized", "", b""), FailureCode::BadIndex, "the functions on AWS take none"),
+        (answer("403 Forbidden", "", b""), FailureCode::BadIndex, "the functions on AWS take none"),
         (answer("503 Busy", "", b""), FailureCode::Busy, "try again"),
+        (
+            page("text/html", "<h1>Down for maintenance</h1>"),
+            FailureCode::BadIndex,
+            "operator must check the index URL",
+        ),
+        (page("text/html", "<a href=/help/>Help</a>"), FailureCode::BadIndex, "operator must check the index URL"),
         (ok(b"<html>"), FailureCode::BadIndex, "an HTML page"),
         (page("application/vnd.pypi.simple.v2+json", "{}"), FailureCode::BadIndex, "v2+json"),
         (page("application/vnd.pypi.simple.v1+json", "<html>"), FailureCode::BadIndex, "JSON"),
@@ -74,10 +81,69 @@ async fn pages_that_cannot_be_relied_on_fail() {
         world.index = Some(index.url("/simple"));
         let failure = world.simple_index().files(&"foo".parse().unwrap()).await.unwrap_err();
         assert_eq!(failure.code, code, "{failure}");
+        assert!(failure.code.is_retryable() && !failure.message.contains("spelling"), "{failure}");
         assert!(failure.message.contains(says) && failure.message.contains("index.example"), "{failure}");
     }
     let failure = World::new().simple_index().files(&"foo".parse().unwrap()).await.unwrap_err();
     assert!(failure.message.contains("--index-url"), "{failure}");
+}
+
+/// An index that answers for some paths.
+async fn index_of(world: &mut World, pages: Vec<(&'static str, Vec<u8>)>, otherwise: Vec<u8>) -> Server {
+    let index = world
+        .serve(
+            "index.example",
+            script(move |head, _| {
+                let path = head.split(' ').nth(1).unwrap();
+                let page = pages.iter().find(|(known, _)| *known == path);
+                vec![Step::Send(page.map_or_else(|| otherwise.clone(), |(_, reply)| reply.clone()))]
+            }),
+        )
+        .await;
+    world.index = Some(index.url("/simple"));
+    index
+}
+
+#[tokio::test]
+async fn a_project_is_missing_on_an_index_that_has_others() {
+    let pip = || page("text/html", "<a href=pip-26.0-py3-none-any.whl>pip</a>");
+    let none = || answer("404 Not Found", "", b"");
+    for pages in [
+        vec![("/simple/pip/", pip())],
+        vec![("/simple/", page("application/vnd.pypi.simple.v1+json", "{}"))],
+        vec![("/simple/", page("application/vnd.pypi.simple.v1+html; charset=utf-8", ""))],
+    ] {
+        let mut world = World::new();
+        let index = index_of(&mut world, pages, none()).await;
+        let simple = world.simple_index();
+        let failure = simple.files(&"foo".parse().unwrap()).await.unwrap_err();
+        assert_eq!((failure.code, failure.fault()), (FailureCode::NotFound, None), "{failure}");
+        assert!(failure.message.contains("has no project 'foo'; check the spelling"), "{failure}");
+        // It is not asked again whether it works.
+        let asked = index.heads().len();
+        assert_eq!(simple.files(&"bar".parse().unwrap()).await.unwrap_err().code, FailureCode::NotFound);
+        assert_eq!(index.heads().len(), asked + 1);
+    }
+    for pages in [
+        vec![("/simple/", page("text/html", "<a href=foo/>foo</a>"))],
+        vec![("/simple/", page("application/json", "{}"))],
+        vec![("/simple/pip/", page("text/html", "<a href=/help/>Help</a>"))],
+        vec![("/simple/pip/", answer("403 Forbidden", "", b""))],
+    ] {
+        let mut world = World::new();
+        let _index = index_of(&mut world, pages, none()).await;
+        let failure = world.simple_index().files(&"foo".parse().unwrap()).await.unwrap_err();
+        assert_eq!(failure.code, FailureCode::BadIndex, "{failure}");
+    }
+    // An index that breaks down meanwhile may have had it.
+    let mut world = World::new();
+    let _index = index_of(&mut world, vec![("/simple/foo/", none())], answer("503 Busy", "", b"")).await;
+    assert_eq!(world.simple_index().files(&"foo".parse().unwrap()).await.unwrap_err().code, FailureCode::Busy);
+    // A project without files is one.
+    let mut world = World::new();
+    let _index =
+        index_of(&mut world, vec![("/simple/foo/", page("text/html", "")), ("/simple/pip/", pip())], none()).await;
+    assert_eq!(world.simple_index().files(&"foo".parse().unwrap()).await, Ok(Vec::new()));
 }
 
 #[tokio::test]
@@ -99,7 +165,7 @@ async fn the_page_cap_is_a_limit() {
     for size in [cap - 1, cap, cap + 1] {
         for stated in [true, false] {
             let mut world = World::new();
-            let body = " ".repeat(size);
+            let body = format!("{LINK}{}", " ".repeat(size - LINK.len()));
             let reply = if stated {
                 page("text/html", &body)
             } else {

@@ -163,6 +163,21 @@ impl Server {
         Self { host: host.to_owned(), port, connections, requests, sent, task }
     }
 
+    /// A server that answers whatever it is sent with these bytes.
+    pub(crate) async fn greeting(host: &str, bytes: &'static [u8]) -> Self {
+        let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut hello = [0; 5];
+                let _ = stream.read_exact(&mut hello).await;
+                let _ = stream.write_all(bytes).await;
+            }
+        });
+        let (connections, requests, sent) = (Arc::default(), Arc::default(), Arc::default());
+        Self { host: host.to_owned(), port, connections, requests, sent, task }
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}:{}{path}", self.host, self.port)
     }

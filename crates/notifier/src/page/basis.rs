@@ -27,7 +27,7 @@ pub(super) fn section(run: &RunView<'_>) -> Markup {
                 dt { "Scanner" }
                 dd { (shown(&scanner.name, 60)) " " (shown(&scanner.version, 60)) ", rules " span.mono { (shown(&scanner.rules, 64)) } }
                 dt { "Advisories" } dd { (advisories(run)) }
-                dt { "Policy" } dd { "SHA-256 " span.mono { (run.document.policy_sha256) } }
+                dt { "Policy in force" } dd { "SHA-256 " span.mono { (run.policy.sha256) } }
                 (policy(run.policy))
             }
             details {

@@ -65,9 +65,7 @@ pub fn render(run: &RunView<'_>) -> String {
                     p.brand { "Package Gate" }
                     h1 { (headline) }
                     p.quiet {
-                        "Decided " (time(run.generated_at)) " by the policy " span.mono { (run.document.policy_sha256.short()) }
-                        " and the scanner " (plain::shown(&run.document.scanner.name, 60)) " "
-                        (plain::shown(&run.document.scanner.version, 60)) ". "
+                        "Written " (time(run.generated_at)) ". Decided by " (words::decided_by(run, &run.rows)) ". "
                         a href="#basis" { "How it was decided" }
                     }
                 }
@@ -102,7 +100,7 @@ fn alarm(run: &RunView<'_>) -> Markup {
         None => html! {
             strong { "No advisories were consulted." }
             " Known vulnerabilities were not looked for: a package that is approved here may have published ones. "
-            "Give the gate an OSV export with " code { "--advisories" } " and run it again."
+            "The gate's operator must supply an OSV export."
         },
         Some(consulted) => match basis::old(consulted, run.generated_at) {
             Some(days) => html! {

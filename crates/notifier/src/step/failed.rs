@@ -62,7 +62,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let stopped = event.detail.stop_date.and_then(|date| Timestamp::from_millisecond(date).ok());
         let is_later = |at| stopped.is_some_and(|stopped| at >= stopped);
         if let Some(notice) = run::latest_notice(self.records, &row.key).await? {
-            if notice.run == row.run {
+            if notice.hearers(&row).is_some() {
                 return answer(self.tell_late(&row, Noticed::News(Box::new(notice))).await?.undelivered);
             }
             // Another run has published or decided it meanwhile.
@@ -76,7 +76,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         }
         let error = event.detail.error.as_deref().and_then(ErrorName::parse);
         let code = error.map_or(FailureCode::Storage, ErrorName::failure_code);
-        let (_, noticed) = ending::fail(self.records, &row, code, self.inputs().await, self.clock.now()).await?;
+        let noticed = ending::fail(self.records, &row, code, self.inputs().await, self.clock.now()).await?;
         answer(self.tell_late(&row, noticed).await?.undelivered)
     }
 
@@ -86,7 +86,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         match self.in_force.inputs().await {
             Ok(inputs) => Some(inputs),
             Err(error) if error.name == ErrorName::Configuration => {
-                Some(Inputs { policy: Sha256::of(b""), advisories: None, scanners: Vec::new() })
+                Some(Inputs { policy: Sha256::of(b""), advisories: None, scanners: Vec::new(), fetch: None })
             }
             Err(_) => None,
         }

@@ -21,6 +21,9 @@ use crate::view::RunView;
 /// The most addresses that a mail for many names.
 const ADDRESSES_NAMED: usize = 100;
 
+/// What is said of a request as a whole.
+const UNREADABLE: &str = "unreadable";
+
 /// A row that somebody has to hear of.
 #[derive(Clone, Debug)]
 pub(super) struct News<'a> {
@@ -69,7 +72,7 @@ pub(super) struct Mailing {
 pub(super) struct Mailed {
     /// Mails, with those of earlier calls.
     pub(super) mails: usize,
-    /// Requesters that were not reached by this call.
+    /// How many requesters this call has not reached, and nobody for them.
     pub(super) undelivered: usize,
 }
 
@@ -123,18 +126,34 @@ impl Mailing {
         self.rows.is_empty()
     }
 
-    /// Sends it, and records each mail after it was sent. What goes wrong with one mail is told after the others were sent.
+    /// Sends digests of the rows of the view.
     pub(super) async fn send<R: Records, O: Outbox, S: Subscriptions, C: Clock, F>(
         self,
         notifier: &Notifier<'_, R, O, S, C, F>,
         view: &RunView<'_>,
     ) -> Result<Mailed, StepError> {
+        let digest = |letter: &Letter| {
+            let rows = letter.rows.iter().filter_map(|row| view.rows.get(row.at)).cloned().collect();
+            digest::digests(&RunView { rows, ..view.clone() }, &[]).pop()
+        };
+        self.send_each(notifier, digest, view.report_at).await
+    }
+
+    /// Sends one mail a letter, and records each after it was sent. What goes wrong with one mail is told after the others were
+    /// sent; one that is refused for good holds nothing up.
+    async fn send_each<R: Records, O: Outbox, S: Subscriptions, C: Clock, F>(
+        self,
+        notifier: &Notifier<'_, R, O, S, C, F>,
+        mail_of: impl Fn(&Letter) -> Option<Mail>,
+        report_at: &str,
+    ) -> Result<Mailed, StepError> {
         let Self { run, sent_before, rows } = self;
         let mut first_error = None;
-        let (letters, undelivered) = address(notifier, rows, &mut first_error).await;
+        let (letters, mut undelivered) = address(notifier, rows, &mut first_error).await;
         let mut mails = sent_before;
         for letter in letters {
-            let Some(mail) = letter.mail(view) else { continue };
+            let Some(mail) = mail_of(&letter) else { continue };
+            let (mail, requesters) = (letter.addressed(mail, report_at), letter.requesters());
             let said: Vec<_> = letter.rows.into_iter().map(|row| (row.line, row.says)).collect();
             let text: String = said.iter().map(|(line, says)| format!("{line} {says}\n")).collect();
             let to = match &letter.told[..] {
@@ -143,7 +162,8 @@ impl Mailing {
             };
             let key = digest::key(&format!("{run}-{}", Sha256::of(text.as_bytes()).short()), to);
             match notifier.deliver(&run, &key, &mail, letter.told, said).await {
-                Ok(()) => mails += 1,
+                Ok(Delivered::Sent) => mails += 1,
+                Ok(Delivered::Refused) => undelivered += requesters,
                 Err(error) => {
                     tracing::warn!(%run, key, error = %escape(&error.message), "a mail was not sent");
                     first_error = first_error.or(Some(error));
@@ -155,22 +175,33 @@ impl Mailing {
 }
 
 impl Letter {
-    fn mail(&self, view: &RunView<'_>) -> Option<Mail> {
-        let rows = self.rows.iter().filter_map(|row| view.rows.get(row.at)).cloned().collect();
-        let view = RunView { rows, ..view.clone() };
-        let to: Vec<_> = match (&self.told[..], &self.instead) {
-            ([address], _) => (0..view.rows.len()).map(|at| (at, BTreeSet::from([address.clone()]))).collect(),
-            _ => Vec::new(),
-        };
-        let mail = digest::digests(&view, &to).pop()?;
-        Some(match &self.instead {
-            Some(lines) => digest::forwarded(mail, lines, view.report_at),
-            None => mail,
-        })
+    fn addressed(&self, mail: Mail, report_at: &str) -> Mail {
+        match &self.instead {
+            Some(lines) => digest::forwarded(mail, lines, report_at),
+            None => Mail { to: self.told.first().cloned(), ..mail },
+        }
+    }
+
+    fn goes_to_default(&self) -> bool {
+        self.told.is_empty() || self.instead.is_some()
+    }
+
+    /// How many people wait for it: whoever asked without a name is one.
+    fn requesters(&self) -> usize {
+        self.told.len().max(1)
     }
 }
 
+/// What became of a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    Sent,
+    /// It will never be taken as it is.
+    Refused,
+}
+
 /// Finds out whom mails reach. Mails for the others go to the default address: as many as the limit says, and one for the rest.
+/// Gives how many requesters nobody hears for, because nothing reaches the default address either.
 async fn address<R, O, S: Subscriptions, C, F>(
     notifier: &Notifier<'_, R, O, S, C, F>,
     rows: BTreeMap<String, Vec<Row>>,
@@ -210,10 +241,26 @@ async fn address<R, O, S: Subscriptions, C, F>(
         };
         others.push(Letter { told: vec![address], rows, instead: Some(instead) });
     }
-    let undelivered = others.len();
     let rest = others.split_off(limits.forwarded.min(others.len()));
     letters.extend(others);
     letters.extend(together(rest));
+    if !letters.iter().any(Letter::goes_to_default) {
+        return (letters, 0);
+    }
+    let is_confirmed = match notifier.subscriptions.default_is_confirmed().await {
+        Err(error) if error.name.is_retried() => {
+            *first_error = first_error.take().or(Some(error));
+            letters.retain(|letter| !letter.goes_to_default());
+            return (letters, 0);
+        }
+        Err(error) => {
+            tracing::error!(error = %escape(&error.message), "nobody knows whether mails reach the default address");
+            false
+        }
+        Ok(is_confirmed) => is_confirmed,
+    };
+    let lost = letters.iter().filter(|letter| letter.goes_to_default() && !is_confirmed);
+    let undelivered = lost.map(Letter::requesters).sum();
     (letters, undelivered)
 }
 
@@ -246,11 +293,18 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F> Notifier<'_, R, O, S,
         mail: &Mail,
         told: Vec<String>,
         rows: Vec<(u64, String)>,
-    ) -> Result<(), StepError> {
-        self.outbox.send(key, mail).await?;
+    ) -> Result<Delivered, StepError> {
+        match self.outbox.send(key, mail).await {
+            Ok(()) => {}
+            Err(failure) if failure.code.is_retryable() => return Err(failure.into()),
+            Err(failure) => {
+                tracing::error!(%run, key, error = %escape(&failure.message), "a mail is refused for good");
+                return Ok(Delivered::Refused);
+            }
+        }
         let record = Told { schema_version: SCHEMA_VERSION, told, rows, at: self.clock.now() };
         run::keep_document(self.records, &format!("{}{key}.json", folder(run)), &record).await?;
-        Ok(())
+        Ok(Delivered::Sent)
     }
 
     /// Says once that no row of a request can be read.
@@ -260,12 +314,9 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F> Notifier<'_, R, O, S,
         reason: &Reason,
         report_at: &str,
     ) -> Result<Mailed, StepError> {
-        let key = digest::key(&format!("{}-unreadable", head.run), None);
-        if self.records.get(&format!("{}{key}.json", folder(&head.run))).await?.is_none() {
-            let request = format!("{} in {} at {}", head.reference, head.full_name, head.commit);
-            let mail = digest::unreadable(&request, reason, report_at);
-            self.deliver(&head.run, &key, &mail, Vec::new(), Vec::new()).await?;
-        }
-        Ok(Mailed { mails: 1, undelivered: 0 })
+        let request = format!("{} in {} at {}", head.reference, head.full_name, head.commit);
+        let news = News { at: 0, line: 0, says: UNREADABLE.to_owned(), told: &head.told };
+        let mail = |_: &Letter| Some(digest::unreadable(&request, reason, report_at));
+        Mailing::of(self.records, &head.run, [news]).await?.send_each(self, mail, report_at).await
     }
 }

@@ -1,8 +1,9 @@
 //! The tasks of the function: to write down how a row ended ([`Notifier::notify`]), to do so for a row whose execution failed
 //! ([`Notifier::failed`]), and to tell everybody when a run is over ([`Notifier::summarise`]).
 //!
-//! A notice is a ledger record, once a row and outcome; a mail is a digest of notices, once a run and requester. Besides the
-//! documents of [`gate_core::run`] these tasks write, once each:
+//! A notice is a ledger record, once a row and outcome; a mail is a digest of notices, once a run and requester. A verdict
+//! stands while the row cannot be decided again: its requesters hear of a change, not of an outage. Besides the documents of
+//! [`gate_core::run`] these tasks write, once each:
 //!
 //! | key | holds |
 //! |---|---|
@@ -152,7 +153,8 @@ pub struct Summarised {
     /// How many rows ended in each verdict.
     #[serde(skip)]
     pub verdicts: BTreeMap<Verdict, usize>,
-    /// How many requesters were not reached by this call, so that the default address got their mail.
+    /// How many requesters this call has not reached, and nobody for them: the default address gets their mails, and nothing
+    /// reaches it either; or the mail was refused for good.
     #[serde(skip)]
     pub undelivered: usize,
 }

@@ -19,8 +19,8 @@ pub(super) struct Late {
 }
 
 impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_, R, O, S, C, F> {
-    /// Writes down how a row ended. If its run is over already, as when somebody has redriven the row, its requesters hear of it
-    /// at once; otherwise in the digest of the run.
+    /// Writes down how a row ended, unless another run has decided it since. If its run is over already, as when somebody has
+    /// redriven the row, its requesters hear of it at once; otherwise in the digest of the run.
     ///
     /// # Errors
     /// [`ErrorName::BadInput`] when the row has not ended; [`ErrorName::Corrupt`] when its outcome is missing or another row's;
@@ -34,7 +34,14 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         if ended.outcome.line != row.line || !key.starts_with(&format!("runs/{}/", row.run)) {
             return Err(StepError::new(ErrorName::Corrupt, format!("{key} is not an outcome of {}", state.row)));
         }
-        let noticed = ending::keep(self.records, &row, ended, self.clock.now()).await?;
+        let known = match ending::is_overtaken(self.records, &row, &ended).await? {
+            true => run::hear(self.records, &row).await?,
+            false => None,
+        };
+        let noticed = match known {
+            Some(noticed) => noticed,
+            None => ending::keep(self.records, &row, ended, self.clock.now()).await?,
+        };
         let undelivered = self.tell_late(&row, noticed).await?.undelivered;
         Ok(Notified { state: RowState { status: Status::Told, ..state }, undelivered })
     }
@@ -45,8 +52,9 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         if self.records.get(&row.run.summary_key()).await?.is_none() {
             return Ok(Late::default());
         }
-        let says = ending::says(&notice.ended.outcome);
-        let news = News { at: 0, line: row.line, says: says.clone(), told: &row.told };
+        let says = ending::says(&notice.ended.outcome, notice.ended.again_at);
+        let Some(told) = notice.hearers(row) else { return Ok(Late::default()) };
+        let news = News { at: 0, line: row.line, says: says.clone(), told };
         let mailing = Mailing::of(self.records, &row.run, [news]).await?;
         if mailing.is_empty() {
             return Ok(Late::default());
@@ -54,7 +62,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let before = mailing.sent_before;
         let rules = self.in_force.rules().await?;
         let mut paper = Paper::new(self.config, rules.policy(), rules.advisories(), self.clock.now());
-        let mut rows = [RowPaper::of(self.records, End::of(row, notice.ended, true).ended).await?];
+        let mut rows = [RowPaper::of(self.records, End::of(row, &notice, &[]).ended).await?];
         paper.abridge(&mut rows[0]);
         paper.add_reports(self.records, &mut rows).await?;
         let name = format!("report-{:06}-{says}.html", row.line);

@@ -136,10 +136,13 @@ impl<'a> Paper<'a> {
 
     /// The summary of these rows.
     pub(super) fn document(&self, rows: &[RowPaper]) -> CheckDocument {
+        // Rows may have been decided before, or while the policy was replaced.
+        let mut policies = rows.iter().filter_map(|row| row.decision.as_ref()).map(|decision| decision.policy_sha256);
+        let decided_by = policies.next().filter(|first| policies.all(|policy| policy == *first));
         CheckDocument {
             schema_version: SCHEMA_VERSION,
             rows: rows.iter().map(|row| row.outcome.clone()).collect(),
-            policy_sha256: self.policy.sha256,
+            policy_sha256: decided_by.unwrap_or(self.policy.sha256),
             advisories_sha256: self.advisories.map(AdvisoryDb::sha256),
             scanner: self.config.built_in.clone(),
         }

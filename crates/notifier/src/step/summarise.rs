@@ -9,7 +9,7 @@ use gate_core::failure::FailureCode;
 use gate_core::message;
 use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::ports::{Clock, Outbox, Records, Subscriptions};
-use gate_core::run::{self, Inputs, Notice, RowDocument, RunDocument, RunId};
+use gate_core::run::{self, Inputs, Notice, OutcomeDocument, RowDocument, RunDocument, RunId};
 use gate_core::step::{ErrorName, StepError};
 use gate_core::text::escape;
 use jiff::Timestamp;
@@ -30,9 +30,9 @@ const PAGE: &str = "report.html";
 /// One line of a run.
 struct Line {
     paper: RowPaper,
-    told: BTreeSet<String>,
-    is_news: bool,
-    /// Whether the row can still end otherwise while this step works: it failed, so somebody may redrive it.
+    /// Who hears of it; none when it is no news.
+    told: Option<BTreeSet<String>>,
+    /// The row, if it can still end otherwise while this step works: see [`End::may_change`].
     row: Option<RowDocument>,
 }
 
@@ -58,27 +58,27 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let lines = self.lines(&head, &outcomes, &mut paper, &inputs, now).await?;
 
         let (mut papers, mut others) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
-        for Line { paper, told, is_news, row } in lines {
+        for Line { paper, told, row } in lines {
             papers.push(paper);
-            others.push((told, is_news, row));
+            others.push((told, row));
         }
         paper.add_reports(self.records, &mut papers).await?;
         let at = self.config.page_at(run, PAGE);
         let document = paper.document(&papers);
         let view = paper.view(&document, &papers, &at, head.unreadable.as_ref());
 
-        let Mailed { mails, undelivered } = if let Some(reason) = &head.unreadable {
-            self.tell_unreadable(&head, reason, &at).await?
-        } else {
-            let news = papers.iter().zip(&others).enumerate().filter(|(_, (_, (_, is_news, _)))| *is_news);
-            let news = news.map(|(at, (paper, (told, ..)))| news_of(at, &paper.outcome, told));
-            Mailing::of(self.records, run, news).await?.send(self, &view).await?
+        let Mailed { mails, undelivered } = match &head.unreadable {
+            Some(reason) if !head.unchanged => self.tell_unreadable(&head, reason, &at).await?,
+            _ => {
+                let news = papers.iter().zip(&others).enumerate();
+                let news = news.filter_map(|(at, (paper, (told, _)))| Some(news_of(at, paper, told.as_ref()?)));
+                Mailing::of(self.records, run, news).await?.send(self, &view).await?
+            }
         };
         self.records.put_new(&run.report_key(), page::render(&view).as_bytes()).await?;
         run::keep_document(self.records, &run.summary_key(), &document).await?;
 
-        let rows =
-            papers.iter().zip(others).filter_map(|(paper, (.., row))| Some((row?, ending::says(&paper.outcome))));
+        let rows = papers.iter().zip(others).filter_map(|(paper, (_, row))| Some((row?, says(paper))));
         let late = self.redriven_meanwhile(rows.collect()).await?;
         let mut verdicts = BTreeMap::new();
         for row in &document.rows {
@@ -182,10 +182,10 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
             let message = format!("{} is of another row", head.run.row_key(number));
             return Err(StepError::new(ErrorName::Corrupt, message));
         }
-        let End { ended, is_news } = ending::of(self.records, &row, outcomes, head.read_at, inputs, now).await?;
-        let told = row.told.clone();
-        let row = (ended.outcome.verdict == Verdict::Failed).then_some(row);
-        Ok(Line { paper: RowPaper::of(self.records, ended).await?, told, is_news, row })
+        let End { ended, told, may_change } =
+            ending::of(self.records, &row, outcomes, head.read_at, inputs, now).await?;
+        let row = may_change.then_some(row);
+        Ok(Line { paper: RowPaper::of(self.records, ended).await?, told, row })
     }
 
     /// The keys of all outcomes of a run, by line.
@@ -201,12 +201,13 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         Ok(outcomes)
     }
 
-    /// A failed row may have been redriven after it was read here and before the summary was there: then neither the digest nor
-    /// its own Notify step has told of it.
-    async fn redriven_meanwhile(&self, failed: Vec<(RowDocument, String)>) -> Result<Late, StepError> {
-        let notices = stream::iter(failed.iter().map(async |(row, said)| {
+    /// A row that was not decided may have been redriven after it was read here and before the summary was there: then neither
+    /// the digest nor its own Notify step has told of it.
+    async fn redriven_meanwhile(&self, rows: Vec<(RowDocument, String)>) -> Result<Late, StepError> {
+        let notices = stream::iter(rows.iter().map(async |(row, said)| {
             let notice = run::latest_notice(self.records, &row.key).await?;
-            let other = |notice: &Notice| notice.run == row.run && ending::says(&notice.ended.outcome) != *said;
+            let says = |ended: &OutcomeDocument| ending::says(&ended.outcome, ended.again_at);
+            let other = |notice: &Notice| notice.hearers(row).is_some() && says(&notice.ended) != *said;
             Ok::<_, StepError>(notice.filter(other).map(|notice| (row, notice)))
         }));
         let mut notices = notices.buffered(ROWS_AT_ONCE);
@@ -220,8 +221,12 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
     }
 }
 
-fn news_of<'a>(at: usize, outcome: &RowOutcome, told: &'a BTreeSet<String>) -> News<'a> {
-    News { at, line: outcome.line, says: ending::says(outcome), told }
+fn news_of<'a>(at: usize, paper: &RowPaper, told: &'a BTreeSet<String>) -> News<'a> {
+    News { at, line: paper.outcome.line, says: says(paper), told }
+}
+
+fn says(paper: &RowPaper) -> String {
+    ending::says(&paper.outcome, paper.again_at)
 }
 
 /// A line whose documents cannot be read. The default address hears of it.
@@ -235,7 +240,7 @@ fn damaged(line: u64) -> Line {
         reasons: vec![ending::fault(FailureCode::Storage, None)],
         artifacts: Vec::new(),
     };
-    Line { paper: RowPaper::plain(outcome, None), told: BTreeSet::new(), is_news: true, row: None }
+    Line { paper: RowPaper::plain(outcome, None), told: Some(BTreeSet::new()), row: None }
 }
 
 /// A line that asks for the same as an earlier one, whose outcome it shares; whoever asked in either hears of the earlier one.
@@ -252,5 +257,5 @@ fn shared(line: u64, first: &Line) -> Line {
         artifacts: artifacts.clone(),
     };
     let paper = RowPaper::plain(outcome, first.paper.again_at);
-    Line { paper, told: BTreeSet::new(), is_news: false, row: None }
+    Line { paper, told: None, row: None }
 }

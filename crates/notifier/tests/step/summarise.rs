@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use gate_core::outcome::{Reason, Verdict};
-use gate_core::ports::Records as _;
-use gate_core::run::{latest_look, latest_notice};
+use gate_core::ports::{Records as _, Subscription};
+use gate_core::run::{RunDocument, RunId, latest_look, latest_notice};
 use gate_core::severity::Severity;
 use gate_core::step::ErrorName;
 use gate_core::testing;
 
-use crate::world::{ADA, BOB, World, malware, run_id, without_set};
+use crate::world::{ADA, BOB, World, malware, run_id, told, without_set};
 
 #[tokio::test]
 async fn every_row_ends_in_one_verdict_and_everybody_hears_of_it_once() {
@@ -136,18 +136,6 @@ async fn what_the_requester_knows_is_in_the_summary_and_in_no_mail() {
 }
 
 #[tokio::test]
-async fn a_row_that_did_not_end_this_time_does_not_keep_the_last_verdict() {
-    let (world, first, second) = (World::new(), run_id(1), run_id(2));
-    world.approved(&first, 2, "alpha", &[ADA]).await;
-    world.at(60);
-    world.head(&second, [2], &[]).await;
-    world.row(&second, 2, "alpha", &[ADA]).await;
-    world.summarise(&second).await;
-    assert_eq!(world.summary(&second).await.rows[0].verdict, Verdict::Failed, "fail closed");
-    assert_eq!(world.mails().len(), 1);
-}
-
-#[tokio::test]
 async fn a_row_that_another_run_has_decided_meanwhile_keeps_that_verdict() {
     for is_news in [true, false] {
         let (world, first, second) = (World::new(), run_id(1), run_id(2));
@@ -200,10 +188,10 @@ async fn one_damaged_row_does_not_touch_the_others() {
 #[tokio::test]
 async fn a_request_that_cannot_be_read_is_one_mail() {
     let (world, run) = (World::new(), run_id(1));
-    let reason = Reason::new("utf16", "line 1, column 1: the file is in UTF-16, see https://evil.example/");
-    world.head_of(&run, [], &[], Some(reason)).await;
+    world.keep_head(&unreadable(&world, &run, &[])).await;
     for _ in 0..2 {
-        assert_eq!(world.summarise(&run).await.mails, 1);
+        let summarised = world.summarise(&run).await;
+        assert_eq!((summarised.mails, summarised.undelivered), (1, 0));
     }
     let body = world.body("");
     for words in ["refs/heads/main in corp/requests at aaaa", "in UTF-16", "hxxps://evil[.]example/", "/report.html"] {
@@ -211,6 +199,46 @@ async fn a_request_that_cannot_be_read_is_one_mail() {
     }
     assert!(world.text(&run.report_key()).await.contains("The request cannot be read"));
     assert!(world.summary(&run).await.rows.is_empty());
+}
+
+/// The head of a run whose file cannot be read.
+fn unreadable(world: &World, run: &RunId, to: &[&str]) -> RunDocument {
+    let reason = Reason::new("utf16", "line 1, column 1: the file is in UTF-16, see https://evil.example/");
+    RunDocument { unreadable: Some(reason), told: told(to), ..world.head_of(run, [], &[]) }
+}
+
+#[tokio::test]
+async fn the_author_of_a_request_that_cannot_be_read_is_told() {
+    for (state, to, first) in [
+        (Subscription::Confirmed, ADA, "Package Gate cannot read the request"),
+        (Subscription::Pending, "", "This mail is for ada@corp.example, who does not get it yet"),
+        (Subscription::Full, "", "This mail is for ada@corp.example, who does not get it:"),
+    ] {
+        let (world, run) = (World::new(), run_id(1));
+        world.members.states.lock().unwrap().insert(ADA.to_owned(), Ok(state));
+        world.keep_head(&unreadable(&world, &run, &["Ada@corp.example"])).await;
+        for _ in 0..2 {
+            let summarised = world.summarise(&run).await;
+            assert_eq!((summarised.mails, summarised.undelivered), (1, 0), "{state:?}");
+            // She confirms, and is not told again.
+            world.members.states.lock().unwrap().clear();
+        }
+        let body = world.body(to);
+        assert!(body.starts_with(first) && body.contains("in UTF-16"), "{body}");
+    }
+    // An address that breaks a header is nobody's.
+    let (world, run) = (World::new(), run_id(1));
+    world.keep_head(&unreadable(&world, &run, &["a@b\r\nBcc: c@d.example"])).await;
+    world.summarise(&run).await;
+    world.body("");
+}
+
+#[tokio::test]
+async fn a_push_that_left_an_unreadable_request_as_it_was_tells_nobody() {
+    let (world, run) = (World::new(), run_id(1));
+    world.keep_head(&RunDocument { unchanged: true, ..unreadable(&world, &run, &[]) }).await;
+    assert_eq!(world.summarise(&run).await.mails, 0);
+    assert!(world.mails().is_empty() && world.text(&run.report_key()).await.contains("The request cannot be read"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use gate_core::finding::{Category, Finding};
 use gate_core::ledger;
 use gate_core::outcome::{CheckDocument, Reason, RowOutcome, Verdict};
 use gate_core::policy::Policy;
-use gate_core::ports::{Clock, Mail, Outbox, Put, Records, Subscription, Subscriptions};
+use gate_core::ports::{Clock, MAX_MAIL_BODY, MAX_MAIL_KEY, Mail, Outbox, Put, Records, Subscription, Subscriptions};
 use gate_core::report::ScannerVersion;
 use gate_core::request::{Wanted, parse};
 use gate_core::run::{
@@ -115,37 +115,51 @@ impl Records for Counting {
     }
 }
 
-/// Mails in memory; those to `broken` cannot be sent.
+/// Mails in memory; those to `broken` cannot be sent now, and those to `refused` never.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) mails: Mutex<Vec<(String, Mail)>>,
     pub(crate) broken: Mutex<Option<String>>,
+    pub(crate) refused: Mutex<Option<String>>,
 }
 
 impl Outbox for Sent {
     async fn send(&self, key: &str, mail: &Mail) -> Result<(), Failure> {
         assert!(mail.subject.len() < 100 && mail.subject.chars().all(|c| (' '..='~').contains(&c)), "{}", mail.subject);
-        assert!(mail.body.len() < 256 << 10);
+        assert!(mail.body.len() <= MAX_MAIL_BODY && key.len() <= MAX_MAIL_KEY, "{key}");
         if mail.to.is_some() && mail.to == *self.broken.lock().unwrap() {
             return Err(Failure::new(FailureCode::Storage, "no answer"));
+        }
+        if mail.to.is_some() && mail.to == *self.refused.lock().unwrap() {
+            return Err(Failure::new(FailureCode::TooLarge, "too large"));
         }
         self.mails.lock().unwrap().push((key.to_owned(), mail.clone()));
         Ok(())
     }
 }
 
-/// Subscriptions in memory: confirmed unless said otherwise.
+/// Subscriptions in memory: confirmed unless said otherwise; the state of the empty address is that of the default one.
 #[derive(Default)]
 pub(crate) struct Members {
     pub(crate) states: Mutex<BTreeMap<String, Result<Subscription, ErrorName>>>,
     pub(crate) asked: Mutex<Vec<String>>,
 }
 
+impl Members {
+    fn state(&self, address: &str) -> Result<Subscription, StepError> {
+        let state = self.states.lock().unwrap().get(address).copied().unwrap_or(Ok(Subscription::Confirmed));
+        state.map_err(|name| StepError::new(name, "it cannot be subscribed"))
+    }
+}
+
 impl Subscriptions for Members {
     async fn ensure(&self, address: &str) -> Result<Subscription, StepError> {
         self.asked.lock().unwrap().push(address.to_owned());
-        let state = self.states.lock().unwrap().get(address).copied().unwrap_or(Ok(Subscription::Confirmed));
-        state.map_err(|name| StepError::new(name, "it cannot be subscribed"))
+        self.state(address)
+    }
+
+    async fn default_is_confirmed(&self) -> Result<bool, StepError> {
+        Ok(self.state("")? == Subscription::Confirmed)
     }
 }
 
@@ -243,6 +257,14 @@ impl World {
         }
     }
 
+    pub(crate) fn policy(&self) -> Sha256 {
+        self.rules.policy().sha256
+    }
+
+    pub(crate) fn set_policy(&mut self, text: &str) {
+        self.rules = Fixed(Arc::new((Policy::parse(text).unwrap(), Some(advisories()))), Arc::default());
+    }
+
     pub(crate) fn times_rules_were_read(&self) -> usize {
         self.rules.1.load(Ordering::SeqCst)
     }
@@ -273,17 +295,20 @@ impl World {
 
     /// Writes the head of a run with these lines.
     pub(crate) async fn head(&self, run: &RunId, lines: impl IntoIterator<Item = u64>, same_as: &[(u64, u64)]) {
-        self.head_of(run, lines, same_as, None).await;
+        self.keep_head(&self.head_of(run, lines, same_as)).await;
     }
 
-    pub(crate) async fn head_of(
+    pub(crate) async fn keep_head(&self, head: &RunDocument) {
+        keep_document(&self.records.inner, &head.run.document_key(), head).await.unwrap();
+    }
+
+    pub(crate) fn head_of(
         &self,
         run: &RunId,
         lines: impl IntoIterator<Item = u64>,
         same_as: &[(u64, u64)],
-        unreadable: Option<Reason>,
-    ) {
-        let document = RunDocument {
+    ) -> RunDocument {
+        RunDocument {
             schema_version: SCHEMA_VERSION,
             run: run.clone(),
             kind: RunKind::Push,
@@ -293,11 +318,12 @@ impl World {
             commit: "a".repeat(40),
             blob: None,
             read_at: self.clock.now(),
-            unreadable,
+            unchanged: false,
+            unreadable: None,
             lines: lines.into_iter().collect(),
             same_as: same_as.to_vec(),
-        };
-        keep_document(&self.records.inner, &run.document_key(), &document).await.unwrap();
+            told: BTreeSet::new(),
+        }
     }
 
     /// Writes the document of a row that asks for `name` 1.0.

@@ -188,6 +188,16 @@ impl DirectoryRepository {
         release.with(&set.files, |file| Ok(state.withdrawal.is_none() && files::is_sound(&folder, file, *written)?))
     }
 
+    /// Hides a published set again, for a reason; what is not published is a success. The record stays, and approving the set
+    /// again brings it back.
+    ///
+    /// # Errors
+    /// [`FailureCode::Storage`] when the directory cannot be read or written.
+    pub async fn withdraw(&self, coordinates: &Coordinates, reason: &str) -> Result<(), Failure> {
+        let (repository, coordinates, reason) = (self.clone(), coordinates.clone(), reason.to_owned());
+        blocking(move || repository.withdraw_now(&coordinates, &reason)).await
+    }
+
     fn withdraw_now(&self, coordinates: &Coordinates, reason: &str) -> io::Result<()> {
         let folder = self.folder(coordinates);
         let safe = is_safe(&coordinates.name) && is_safe(&coordinates.version);
@@ -229,11 +239,6 @@ impl PackageRepository for DirectoryRepository {
             publication.steps(&repository)?.iter().try_for_each(files::Step::run)
         })
         .await
-    }
-
-    async fn withdraw(&self, coordinates: &Coordinates, reason: &str) -> Result<(), Failure> {
-        let (repository, coordinates, reason) = (self.clone(), coordinates.clone(), reason.to_owned());
-        blocking(move || repository.withdraw_now(&coordinates, &reason)).await
     }
 }
 

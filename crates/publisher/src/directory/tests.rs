@@ -96,6 +96,8 @@ impl World {
                 self.repository.commit(publication).await.unwrap();
                 "written"
             }
+            // Files are added to a release, and what the gate has withdrawn it brings back itself.
+            other @ (Begin::InPart(_) | Begin::Withdrawn) => panic!("{other:?}"),
         }
     }
 
@@ -104,6 +106,7 @@ impl World {
             Begin::Published => "published",
             Begin::Taken => "taken",
             Begin::Reserved(_) => "reserved",
+            other @ (Begin::InPart(_) | Begin::Withdrawn) => panic!("{other:?}"),
         }
     }
 

@@ -236,6 +236,25 @@ impl<S: Secrets> GitHub<S> {
         Ok(File::CommitGone)
     }
 
+    /// The address of a commit's author, whatever they have written there; none when the commit is gone.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    pub async fn author(&self, repository: u64, commit: &str) -> Result<Option<String>, StepError> {
+        #[derive(Deserialize)]
+        struct Commit {
+            author: Author,
+        }
+        #[derive(Deserialize)]
+        struct Author {
+            email: String,
+        }
+        let path = repository_path(repository, &["git", "commits", commit]);
+        let Some(body) = self.get(&path, &[], JSON, self.limits.json_bytes).await? else { return Ok(None) };
+        let Commit { author } = decode(&body, "a commit")?;
+        Ok(Some(author.email))
+    }
+
     /// The authors of a file's lines at a commit.
     ///
     /// # Errors

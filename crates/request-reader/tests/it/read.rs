@@ -109,16 +109,17 @@ async fn a_manifest_that_is_under_way_is_the_run_s_whatever_happened_since() {
     let world = World::new().await;
     let csv = "six,pkg:pypi/six@1.16.0\nflask,pkg:pypi/flask@3.0.3\n";
     let (first, _) = world.push_and_read(1, csv).await;
-    let (second, lines) = world.push_and_read(2, csv).await;
+    let moved = format!("{csv}\n");
+    let (second, lines) = world.push_and_read(2, &moved).await;
     assert_eq!(lines, [1, 2], "the first run has not ended them yet");
     // The second reader is killed before its last document, and the first run ends a row.
     let survivor = World::new().await;
     for (key, bytes) in snapshot(&world).await {
-        if key != second.run.document_key() {
+        if key != second.run.document_key() && !key.ends_with("/000002.json") {
             survivor.records.put_new(&key, &bytes).await.unwrap();
         }
     }
-    survivor.push(2, csv);
+    survivor.push(2, &moved);
     survivor.end(&first.run, 1, Verdict::Approved, None).await;
     assert_eq!(survivor.read(&second).await, Ok(vec![1, 2]));
     assert_eq!(document(&survivor, &second).await.lines, [1, 2]);
@@ -131,9 +132,9 @@ async fn only_rows_without_an_answer_are_read_again() {
         world.push_and_read(1, "six,pkg:pypi/six@1.16.0\nflask,pkg:pypi/flask@3.0.3,,a@corp.example\nbad\n").await;
     world.end(&first.run, 1, Verdict::Approved, None).await;
     world.end(&first.run, 2, Verdict::Refused, None).await;
-    // All rows move, a requester changes, a row is new, one is of another version, one is deleted.
+    // All rows move and another requester asks, a row is new, one is of another version, one is deleted.
     for (n, csv, new, in_run) in [
-        (2, "\nbad\nflask,pkg:pypi/flask@3.0.3,,b@corp.example\n\nSIX,pkg:pypi/six@1.16\n", vec![], vec![]),
+        (2, "\nbad\nflask,pkg:pypi/flask@3.0.3,,b@corp.example\n\nSIX,pkg:pypi/six@1.16\n", vec![], vec![3]),
         (3, "six,pkg:pypi/six@1.16.0\nflask,pkg:pypi/flask@3.0.3\nbad\nrich,pkg:pypi/rich@13.0\n", vec![4], vec![4]),
         (4, "six,pkg:pypi/six@1.17.0\nbad\nworse\n", vec![1], vec![1, 3]),
         (
@@ -265,7 +266,88 @@ async fn repeated_rows_are_one_and_all_who_asked_are_told() {
 }
 
 #[tokio::test]
-async fn without_authors_the_rows_go_on() {
+async fn who_asks_for_a_row_that_has_its_answer_hears_of_it() {
+    let world = World::new().await;
+    let csv = "six,pkg:pypi/six@1.16.0\nbad\n";
+    let (first, _) = world.push_and_read(1, csv).await;
+    world.end(&first.run, 1, Verdict::Refused, None).await;
+    // Deleted, and added by somebody else; the first author's other row is as it was.
+    world.push_and_read(2, "bad\n").await;
+    let third = world.push(3, "bad\nsix,pkg:pypi/six@1.16.0\n");
+    let mail = |address: &str| Some(address.to_owned());
+    world.hub().blame = vec![(1, 1, mail("author@corp.example")), (2, 2, mail("bob@corp.example"))];
+    let third = world.deliver(&third).await;
+    for _ in 0..2 {
+        assert_eq!(world.read(&third).await, Ok(vec![]), "there is nothing to work on");
+        let read = document(&world, &third).await;
+        assert_eq!(read.lines, [2]);
+        // Once more without the last document.
+        let survivor = World::new().await;
+        for (key, bytes) in snapshot(&world).await.into_iter().filter(|(key, _)| *key != third.run.document_key()) {
+            survivor.records.put_new(&key, &bytes).await.unwrap();
+        }
+        survivor.push(3, "bad\nsix,pkg:pypi/six@1.16.0\n");
+        survivor.hub().blame = world.hub().blame.clone();
+        assert_eq!(survivor.read(&third).await, Ok(vec![]));
+        assert_eq!(document(&survivor, &third).await, read);
+    }
+    let row = world.row(&third.run, 2).await;
+    let notice = world.notice(&row.key).await.unwrap();
+    assert_eq!(notice.hearers(&row), Some(&BTreeSet::from(["bob@corp.example".to_owned()])));
+    assert_eq!((notice.ended.outcome.verdict, notice.run), (Verdict::Refused, first.run));
+    let outcomes = world.records.list(&format!("runs/{}/outcomes/", third.run)).await.unwrap();
+    let outcome: OutcomeDocument = world.document(&outcomes[0]).await;
+    assert_eq!((outcomes.len(), outcome.outcome.line, outcome.outcome.verdict), (1, 2, Verdict::Refused));
+    // What cannot be read is no exception, and nobody hears twice.
+    let fourth = world.push(4, "bad\nsix,pkg:pypi/six@1.16.0\n\n");
+    world.hub().blame = vec![(1, 9, mail("bob@corp.example"))];
+    let fourth = world.deliver(&fourth).await;
+    assert_eq!((world.read(&fourth).await, document(&world, &fourth).await.lines), (Ok(vec![]), vec![1]));
+}
+
+#[tokio::test]
+async fn a_push_with_the_same_file_brings_nothing() {
+    let world = World::new().await;
+    let csv = "six,pkg:pypi/six@1.16.0\nbad\n";
+    world.push_and_read(1, csv).await;
+    let listed = world.records.list("notices/").await.unwrap();
+    let (second, lines) = world.push_and_read(2, csv).await;
+    let read = document(&world, &second).await;
+    assert_eq!((lines, read.lines, read.unchanged), (vec![], vec![], true));
+    assert_eq!(world.asked("graphql"), 1, "no author is asked for");
+    assert_eq!(world.records.list("notices/").await.unwrap(), listed);
+    // An attempt at the first push is not another push, and another file is another file, also when it was there before.
+    let (third, lines) = world.push_and_read(3, "six,pkg:pypi/six@1.16.0\n").await;
+    assert_eq!((lines, document(&world, &third).await.unchanged), (vec![1], false));
+    let (fourth, lines) = world.push_and_read(4, csv).await;
+    assert_eq!((lines, document(&world, &fourth).await.unchanged), (vec![1], false));
+    assert_eq!(world.read(&attempt(&fourth, 2)).await.unwrap_err().name, ErrorName::BadInput);
+    let again = Intake { run: fourth.run.attempt(2), ..fourth };
+    assert_eq!(world.read(&again).await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn who_wrote_what_cannot_be_read_is_told_once() {
+    let mut world = World::new().await;
+    let told = async |world: &World, n, csv: &str| {
+        let (intake, _) = world.push_and_read(n, csv).await;
+        let read = document(world, &intake).await;
+        assert!(read.unreadable.is_some());
+        (read.told.into_iter().collect::<Vec<_>>(), read.unchanged)
+    };
+    let author = || vec!["author@corp.example".to_owned()];
+    assert_eq!(told(&world, 1, "name,source,colour\n").await, (author(), false));
+    assert_eq!(told(&world, 2, "name,source,colour\n").await, (vec![], true), "another file was pushed");
+    assert_eq!(told(&world, 3, "name,source,weight\n").await, (author(), false));
+    world.hub().author = "mallory@evil.example".to_owned();
+    assert_eq!(told(&world, 4, "name,source,height\n").await, (vec![], false));
+    world.config.mail_domains = gate_request_reader::MailDomains::default();
+    assert_eq!(told(&world, 5, "name,source,width\n").await, (vec![], false));
+    assert_eq!(world.asked("git/commits"), 3);
+}
+
+#[tokio::test]
+async fn without_authors_the_rows_go_on_after_a_while() {
     let headers = HeaderMap::new();
     let error = json!({"data": null, "errors": [{"message": "Something went wrong while executing your query."}]});
     for (status, body, times, authored) in [
@@ -277,8 +359,18 @@ async fn without_authors_the_rows_go_on() {
     ] {
         let world = World::new().await;
         let intake = world.deliver(&world.push(1, "six,pkg:pypi/six@1.16.0,,a@corp.example\n")).await;
-        for _ in 0..times {
-            world.hub().scripted.push_back(("/graphql", status, headers.clone(), body.clone().into_bytes()));
+        let script = || {
+            for _ in 0..times {
+                world.hub().scripted.push_back(("/graphql", status, headers.clone(), body.clone().into_bytes()));
+            }
+        };
+        script();
+        if times == 3 {
+            let second = jiff::SignedDuration::from_secs(1);
+            world.wait(world.config.patience.authors_within - second);
+            assert_eq!(world.read(&intake).await.unwrap_err().name, ErrorName::Transient, "the step is tried again");
+            world.wait(second);
+            script();
         }
         assert_eq!(world.read(&intake).await, Ok(vec![1]));
         let told = world.row(&intake.run, 1).await.told;

@@ -4,7 +4,7 @@ use gate_core::ports::{ExecutionStatus, Records as _};
 use gate_core::route::Route;
 use gate_core::run::{self, Delivery, Intake, RunId, RunKind};
 use gate_core::step::ErrorName;
-use gate_request_reader::{AGAIN_ATTEMPTS, Reconciled, START_WITHIN, reconcile};
+use gate_request_reader::{AGAIN_ATTEMPTS, RESTART_FOR, Reconciled, START_WITHIN, reconcile};
 use jiff::SignedDuration;
 
 use crate::world::{REPOSITORY, World, commit};
@@ -34,6 +34,7 @@ async fn finished(world: &World) -> Intake {
 #[tokio::test]
 async fn a_lost_delivery_is_made_once() {
     let world = World::new().await;
+    world.push_and_read(9, "").await;
     let pushed = world.push(1, CSV);
     assert_eq!(tick(&world).await, (1, vec![]), "its S3 event starts the run");
     let delivery: Delivery = world.document(&pushed.key()).await;
@@ -74,57 +75,69 @@ async fn a_run_that_did_not_finish_is_tried_again_by_another_name() {
     *world.executions.asked.lock().unwrap() = 0;
     nothing(&world).await;
     assert!(*world.executions.asked.lock().unwrap() <= 12, "it doubles and halves");
-    // The digests were sent, and the commit status could not be set: that is for an operator.
-    world.executions.set(&attempt(20), ExecutionStatus::Unfinished);
-    world.records.put_new(&intake.run.summary_key(), b"{}").await.unwrap();
-    world.read(&intake).await.unwrap();
-    for line in 1..=3 {
-        world.end(&intake.run, line, Verdict::Approved, None).await;
-    }
-    nothing(&world).await;
 }
 
-/// Its digests could not be sent: nobody has heard of its rows, and no other run tells of them.
+/// Whatever the branch is at: nobody else tells what a run has found out.
 #[tokio::test]
-async fn an_attempt_tells_what_the_one_before_it_has_found_out() {
-    let world = World::new().await;
-    let (intake, lines) = world.push_and_read(1, CSV).await;
-    for line in 1..=3 {
-        world.end(&intake.run, line, Verdict::Approved, None).await;
-    }
-    world.executions.set(&intake.run, ExecutionStatus::Unfinished);
-    let (_, started) = tick(&world).await;
-    let again = world.executions.intake(&started[0]);
-    assert_eq!((world.read(&again).await, again.run == started[0]), (Ok(lines), false));
-    assert_eq!(world.document::<run::RunDocument>(&again.run.document_key()).await.lines, [1, 2, 3]);
-}
-
-#[tokio::test]
-async fn rows_that_were_decided_again_are_told_of_by_the_run_that_did() {
+async fn a_run_that_was_read_is_restarted_until_it_is_over() {
     let mut world = World::new().await;
-    finished(&world).await;
+    let (push, lines) = world.push_and_read(1, CSV).await;
+    for (line, verdict) in [(1, Verdict::Approved), (2, Verdict::Refused), (3, Verdict::Failed)] {
+        world.end(&push.run, line, verdict, None).await;
+    }
     world.change_inputs();
-    let (_, first) = tick(&world).await;
-    let again = world.executions.intake(&first[0]);
-    assert_eq!(world.read(&again).await, Ok(vec![2, 3]));
+    let run = RunId::of_change(REPOSITORY, "refs/heads/main", &gate_core::digest::Sha256::of(b"why"));
+    let again = Intake { run, kind: RunKind::Again, ..push.clone() };
+    world.read(&again).await.unwrap();
     for line in 2..=3 {
         world.end(&again.run, line, Verdict::Approved, None).await;
     }
-    // The branch moves on, and the digests cannot be sent for a while.
-    let (next, _) = world.push_and_read(2, "six,pkg:pypi/six@1.16.0\n").await;
-    world.finish(&next.run).await;
-    let mut last = first[0].clone();
-    for _ in 1..AGAIN_ATTEMPTS {
-        world.executions.set(&last, ExecutionStatus::Unfinished);
-        let (_, started) = tick(&world).await;
-        assert_eq!((started.len(), world.executions.intake(&started[0])), (1, again.clone()));
-        assert_eq!(world.read(&again).await, Ok(vec![2, 3]));
-        world.executions.known.lock().unwrap().remove(started[0].as_str());
-        assert_eq!(tick(&world).await.1, started, "it was written down and not started");
-        assert_eq!(world.executions.intake(&started[0]), again);
-        last = started[0].clone();
+    // The branch moves on.
+    let (head, _) = world.push_and_read(2, "six,pkg:pypi/six@1.16.0\n").await;
+    world.finish(&head.run).await;
+    let (mut pause, mut attempt) = (START_WITHIN, 1);
+    let runs = [&push, &again];
+    while attempt < 9 {
+        for intake in runs {
+            world.executions.set(&intake.run.attempt(attempt), ExecutionStatus::Unfinished);
+        }
+        world.wait(pause - SignedDuration::from_secs(1) - if attempt == 1 { SignedDuration::ZERO } else { pause / 2 });
+        nothing(&world).await;
+        world.wait(SignedDuration::from_secs(1));
+        let (lost, started) = tick(&world).await;
+        assert_eq!((lost, started.len()), (0, 2), "{attempt}");
+        for (intake, name) in runs.into_iter().zip(&started) {
+            assert_eq!((&intake.run.attempt(attempt + 1), &world.executions.intake(name)), (name, intake));
+        }
+        assert_eq!(world.read(&push).await.as_ref(), Ok(&lines));
+        nothing(&world).await;
+        (pause, attempt) = (pause * 2, attempt + 1);
     }
-    world.executions.set(&last, ExecutionStatus::Unfinished);
+    // One is over; the other has had its time.
+    world.finish(&again.run.attempt(9)).await;
+    world.records.put_new(&again.run.reported_key(), b"{}").await.unwrap();
+    world.executions.set(&push.run.attempt(9), ExecutionStatus::Unfinished);
+    world.wait(RESTART_FOR);
+    nothing(&world).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_has_no_status_gets_one() {
+    let world = World::new().await;
+    let (intake, _) = world.push_and_read(1, "").await;
+    world.records.put_new(&intake.run.summary_key(), b"{}").await.unwrap();
+    world.executions.set(&intake.run, ExecutionStatus::Unfinished);
+    world.wait(START_WITHIN);
+    assert_eq!(tick(&world).await.1, [intake.run.attempt(2)]);
+}
+
+#[tokio::test]
+async fn a_run_of_a_branch_that_is_not_watched_any_more_is_left_alone() {
+    let mut world = World::new().await;
+    let (intake, _) = world.push_and_read(1, "").await;
+    world.executions.set(&intake.run, ExecutionStatus::Unfinished);
+    world.wait(START_WITHIN);
+    world.config.routes.clear();
     nothing(&world).await;
 }
 
@@ -264,7 +277,8 @@ async fn one_branch_s_trouble_is_not_another_s() {
     world.config.routes.insert(0, Route { repository: 7, branch: "main".to_owned() });
     world.push(1, CSV);
     let done = reconcile(&world.ports(), world.rules()).await;
-    assert_eq!((done.lost, done.faults.len()), (1, 1));
+    assert_eq!((done.lost, done.faults.len()), (0, 1));
+    assert_eq!(world.records.list("inbox/").await.unwrap().len(), 1);
     assert_eq!(done.complete().unwrap_err().name, ErrorName::Denied);
     assert_eq!(Reconciled::default().complete(), Ok(()));
 }
@@ -290,7 +304,7 @@ async fn an_outage_loses_nothing() {
         world.wait(SignedDuration::from_hours(1));
     }
     let newest = world.push(2, CSV);
-    assert_eq!(tick(&world).await, (1, vec![]));
+    assert_eq!(tick(&world).await, (0, vec![]), "nothing of the branch was read before");
     assert_eq!(world.records.list("inbox/").await.unwrap(), [newest.key()]);
     assert_eq!(newest.commit, commit(2));
 }

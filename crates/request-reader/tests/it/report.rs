@@ -56,6 +56,13 @@ async fn a_later_answer_on_a_row_changes_the_status_of_its_commit() {
     world.end(&again.run, 1, Verdict::Refused, None).await;
     world.end(&again.run, 2, Verdict::Approved, None).await;
     assert_eq!(said(&world, &again.run).await, words("success", "1 approved"));
+    let status = |n| {
+        let hub = world.hub();
+        hub.statuses.iter().rfind(|(of, _)| *of == commit(n)).map(|(_, status)| status["description"].clone())
+    };
+    assert_eq!((status(1), status(2)), (Some("1 refused".into()), Some("1 approved".into())), "each its own rows");
+    let reported: gate_core::run::Reported = world.document(&again.run.reported_key()).await;
+    assert_eq!(reported.state, "success");
 }
 
 fn head_repository(intake: &Intake) -> u64 {

@@ -39,6 +39,8 @@ pub(crate) struct Hub {
     /// By commit: the entry of the contents API, and the bytes.
     pub(crate) files: BTreeMap<String, (Value, Vec<u8>)>,
     pub(crate) commits: Vec<String>,
+    /// Of whatever commit.
+    pub(crate) author: String,
     /// (first, last, mail) of the file, at whatever commit.
     pub(crate) blame: Vec<(u64, u64, Option<String>)>,
     /// Answers that come before the honest ones, to requests whose line contains the text.
@@ -101,7 +103,7 @@ fn honest(hub: &mut Hub, method: &str, uri: &str, accept: &str, body: &Bytes) ->
     }
     if let Some(commit) = rest.strip_prefix("/git/commits/") {
         return if hub.commits.iter().any(|known| known == commit) {
-            json(json!({"sha": commit}))
+            json(json!({"sha": commit, "author": {"name": "A", "email": hub.author}}))
         } else {
             not_found()
         };
@@ -174,6 +176,12 @@ impl Executions for MemoryExecutions {
         *self.asked.lock().unwrap() += 1;
         Ok(self.known.lock().unwrap().get(name).map(|(_, status)| *status))
     }
+
+    async fn unfinished(&self, _: Timestamp) -> Result<Vec<String>, StepError> {
+        let known = self.known.lock().unwrap();
+        let unfinished = known.iter().filter(|(_, (_, status))| *status == ExecutionStatus::Unfinished);
+        Ok(unfinished.map(|(name, _)| name.clone()).collect())
+    }
 }
 
 /// A clock that tests move.
@@ -209,6 +217,7 @@ impl World {
             let mut hub = hub.lock().unwrap();
             hub.visible = true;
             TOKEN.clone_into(&mut hub.token);
+            hub.author = "author@corp.example".to_owned();
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -217,7 +226,8 @@ impl World {
         let secrets = MemorySecrets::default();
         TOKEN.clone_into(&mut secrets.stored.lock().unwrap());
         let policy = Policy::built_in().unwrap();
-        let inputs = Inputs { policy: policy.sha256, advisories: None, scanners: vec!["built-in".to_owned()] };
+        let scanners = vec!["built-in".to_owned()];
+        let inputs = Inputs { policy: policy.sha256, advisories: None, scanners, fetch: None };
         Self {
             github: client(&base, &secrets, Limits::default()),
             hub,
@@ -231,7 +241,12 @@ impl World {
                 path: RequestPath::parse(PATH).unwrap(),
                 mail_domains: MailDomains::new(["corp.example"]),
                 console_url: Some("https://console.example/#runs/".to_owned()),
-                patience: Patience { blame_tries: 3, blame_pause: Duration::ZERO, arrive_within: Duration::ZERO },
+                patience: Patience {
+                    blame_tries: 3,
+                    blame_pause: Duration::ZERO,
+                    authors_within: SignedDuration::from_mins(10),
+                    arrive_within: Duration::ZERO,
+                },
             },
             policy,
             inputs,
@@ -315,8 +330,8 @@ impl World {
             schema_version: 1,
             outcome: RowOutcome {
                 line,
-                name: row.name,
-                source: row.source,
+                name: row.name.clone(),
+                source: row.source.clone(),
                 coordinates: None,
                 verdict,
                 reasons: vec![Reason::new(code, "why")],
@@ -327,14 +342,15 @@ impl World {
             again_at,
         };
         let (run, at) = (run.clone(), self.clock.now());
-        let look = Look { schema_version: 1, run: run.clone(), at, inputs: Some(self.inputs.clone()), again_at };
-        run::keep_notice(&self.records, &row.key, &Notice { schema_version: 1, run, line, ended, at }).await.unwrap();
+        let look = Look { schema_version: 1, run, at, inputs: Some(self.inputs.clone()), again_at };
+        run::keep_notice(&self.records, &row, &ended, at).await.unwrap();
         run::keep_look(&self.records, &row.key, &look).await.unwrap();
     }
 
     /// Ends a run well, as its execution does.
     pub(crate) async fn finish(&self, run: &RunId) {
         self.records.put_new(&run.summary_key(), b"{}").await.unwrap();
+        self.records.put_new(&run.reported_key(), b"{}").await.unwrap();
         self.executions.set(run, ExecutionStatus::Succeeded);
     }
 

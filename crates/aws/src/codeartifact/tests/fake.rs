@@ -110,7 +110,6 @@ fn answer(shelf: &mut Shelf, method: &Method, uri: &Uri, headers: &HeaderMap, bo
         ("GET", "/v1/package/version") => "describe",
         ("POST", "/v1/package/version/assets") => "list",
         ("POST", "/v1/package/version/publish") => "publish",
-        ("POST", "/v1/package/versions/update_status") => "update",
         ("POST", "/v1/package") => "origin",
         other => panic!("no operation of the service: {other:?}"),
     };
@@ -154,7 +153,6 @@ fn done(
             None => error(404, "ResourceNotFoundException", "package-version"),
         },
         "publish" => publish(shelf, &key, query, headers, body),
-        "update" => update(shelf, get("package"), body),
         _ => {
             let asked: Value = serde_json::from_slice(body).unwrap();
             assert_eq!(asked["restrictions"], json!({ "publish": "ALLOW", "upstream": "BLOCK" }));
@@ -201,25 +199,6 @@ fn publish(
         version.status = "Published".to_owned();
     }
     (200, json!({ "status": version.status, "asset": asset(name, body) }))
-}
-
-fn update(shelf: &mut Shelf, package: &str, body: &Bytes) -> Answer {
-    let asked: Value = serde_json::from_slice(body).unwrap();
-    let name = asked["versions"][0].as_str().unwrap();
-    if !shelf.versions.keys().any(|key| key.starts_with(&format!("{package}@"))) {
-        return error(404, "ResourceNotFoundException", "package");
-    }
-    let failed =
-        |code: &str| (200, json!({ "successfulVersions": {}, "failedVersions": { name: { "errorCode": code } } }));
-    let Some(version) = shelf.versions.get_mut(&format!("{package}@{name}")) else { return failed("NOT_FOUND") };
-    if matches!(version.status.as_str(), "Unfinished" | "Disposed") {
-        return failed("NOT_ALLOWED");
-    }
-    version.status = asked["targetStatus"].as_str().unwrap().to_owned();
-    (
-        200,
-        json!({ "successfulVersions": { name: { "revision": "r", "status": version.status } }, "failedVersions": {} }),
-    )
 }
 
 fn sent_signature(headers: &HeaderMap) -> String {

@@ -50,6 +50,8 @@ async fn begins(fake: &Fake, files: &[PublishedFile]) -> &'static str {
         Begin::Reserved(_) => "reserved",
         Begin::Published => "published",
         Begin::Taken => "taken",
+        Begin::InPart(_) => "in part",
+        Begin::Withdrawn => "withdrawn",
     }
 }
 
@@ -166,20 +168,22 @@ async fn what_holds_the_coordinates_decides() {
         ("Published", vec![wheel, sdist, record], "published"),
         ("Published", vec![wheel, sdist], "published"),
         ("Published", vec![wheel, sdist, extra, record], "published"),
-        ("Unlisted", vec![wheel, sdist, record], "published"),
         ("Published", vec![other, sdist, record], "taken"),
-        ("Published", vec![wheel, record], "taken"),
-        ("Published", vec![], "taken"),
-        ("Archived", vec![wheel, sdist, record], "reserved"),
-        ("Archived", vec![other, sdist, record], "taken"),
-        ("Archived", vec![wheel, record], "taken"),
+        ("Published", vec![other, record], "taken"),
+        ("Published", vec![wheel, record], "in part"),
+        ("Published", vec![extra, record], "in part"),
+        ("Published", vec![], "in part"),
+        ("Unlisted", vec![wheel, sdist, record], "withdrawn"),
+        ("Archived", vec![wheel, sdist, record], "withdrawn"),
+        ("Archived", vec![other, sdist, record], "withdrawn"),
+        ("Archived", vec![wheel, record], "withdrawn"),
         ("Unfinished", vec![], "reserved"),
         ("Unfinished", vec![wheel], "reserved"),
         ("Unfinished", vec![wheel, sdist], "reserved"),
         ("Unfinished", vec![other], "taken"),
-        ("Unfinished", vec![wheel, extra], "taken"),
-        ("Disposed", vec![], "taken"),
-        ("Deleted", vec![], "taken"),
+        ("Unfinished", vec![other, extra], "taken"),
+        ("Disposed", vec![], "withdrawn"),
+        ("Deleted", vec![], "withdrawn"),
     ] {
         let fake = Fake::start().await;
         fake.plant(KEY, status, &assets);
@@ -189,6 +193,37 @@ async fn what_holds_the_coordinates_decides() {
     fake.plant(KEY, "Sleeping", &[wheel, sdist]);
     let failure = fake.repository.begin(&coordinates(), &set()).await.unwrap_err();
     assert_eq!(failure.code, FailureCode::Storage);
+}
+
+#[tokio::test]
+async fn what_is_published_with_fewer_files_is_said_to_lack_the_others() {
+    let fake = Fake::start().await;
+    let [wheel, sdist] = set();
+    let mut publication = reserved(&fake, std::slice::from_ref(&wheel)).await;
+    fake.repository.put(&mut publication, &wheel, pieces(b"a wheel")).await.unwrap();
+    fake.repository.commit(publication).await.unwrap();
+    let calls = fake.calls("publish");
+    let begun = fake.repository.begin(&coordinates(), &set()).await.unwrap();
+    assert!(matches!(&begun, Begin::InPart(missing) if *missing == [SDIST]), "{begun:?}");
+    let begun = fake.repository.begin(&coordinates(), &[sdist, file("a.whl", b"a")]).await.unwrap();
+    assert!(matches!(&begun, Begin::InPart(missing) if *missing == [SDIST, "a.whl"]), "{begun:?}");
+    assert_eq!(begins(&fake, &[wheel]).await, "published");
+    assert_eq!(fake.calls("publish"), calls);
+}
+
+#[tokio::test]
+async fn a_set_that_another_row_is_publishing_is_waited_for() {
+    let fake = Fake::start().await;
+    let [wheel, sdist] = set();
+    let mut publication = reserved(&fake, &set()).await;
+    fake.repository.put(&mut publication, &sdist, pieces(b"an sdist")).await.unwrap();
+    fake.repository.put(&mut publication, &wheel, pieces(b"a wheel")).await.unwrap();
+    let failure = fake.repository.begin(&coordinates(), std::slice::from_ref(&wheel)).await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::Storage);
+    assert!(failure.message.contains(SDIST), "{failure}");
+    assert_eq!(fake.version(KEY).unwrap().status, "Unfinished");
+    fake.repository.commit(publication).await.unwrap();
+    assert_eq!(begins(&fake, &[wheel]).await, "published");
 }
 
 #[tokio::test]
@@ -239,7 +274,7 @@ async fn other_bytes_that_came_first_are_never_overwritten() {
         shelf.versions.insert(KEY.to_owned(), fake::Version { status: "Published".to_owned(), assets });
     }));
     assert_eq!(publish(&fake).await.unwrap_err().code, FailureCode::Storage);
-    assert_eq!(begins(&fake, &set()).await, "taken");
+    assert_eq!(begins(&fake, &set()).await, "in part");
 }
 
 #[tokio::test]
@@ -254,37 +289,52 @@ async fn a_set_that_is_not_whole_is_not_committed() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_set_is_hidden_and_can_be_approved_again() {
-    let fake = Fake::start().await;
-    publish(&fake).await.unwrap();
-    for _ in 0..2 {
-        fake.repository.withdraw(&coordinates(), "an advisory\n").await.unwrap();
-        assert_eq!(fake.version(KEY).unwrap().status, "Archived");
+async fn what_a_person_has_withdrawn_is_neither_published_nor_moved() {
+    for status in ["Unlisted", "Archived", "Disposed", "Deleted"] {
+        let fake = Fake::start().await;
+        publish(&fake).await.unwrap();
+        fake.shelf().versions.get_mut(KEY).unwrap().status = status.to_owned();
+        fake.shelf().calls.clear();
+        for _ in 0..2 {
+            assert_eq!(begins(&fake, &set()).await, "withdrawn", "{status}");
+        }
+        assert_eq!(fake.version(KEY).unwrap().status, status);
+        assert_eq!(fake.shelf().calls, ["describe "; 2], "{status}: it is looked at, and nothing else");
+        // Its owner has brought it back.
+        fake.shelf().versions.get_mut(KEY).unwrap().status = "Published".to_owned();
+        assert_eq!(begins(&fake, &set()).await, "published", "{status}");
     }
-    let mut publication = reserved(&fake, &set()).await;
-    for file in set() {
-        fake.repository.put(&mut publication, &file, pieces(b"not read")).await.unwrap();
-    }
-    fake.repository.commit(publication).await.unwrap();
-    assert_eq!(fake.version(KEY).unwrap().status, "Published");
-    assert_eq!(fake.version(KEY).unwrap().assets.len(), 3);
 }
 
 #[tokio::test]
-async fn what_is_not_published_needs_no_withdrawal() {
-    let fake = Fake::start().await;
-    fake.repository.withdraw(&coordinates(), "no such package").await.unwrap();
-    fake.plant("flask@1.0", "Published", &[]);
-    fake.repository.withdraw(&coordinates(), "no such version").await.unwrap();
-    for status in ["Unfinished", "Disposed"] {
-        fake.plant(KEY, status, &[]);
-        fake.repository.withdraw(&coordinates(), "nobody sees it").await.unwrap();
+async fn what_a_person_withdraws_while_it_is_published_is_not_published() {
+    for status in ["Unlisted", "Archived"] {
+        let fake = Fake::start().await;
+        let mut slower = reserved(&fake, &set()).await;
+        publish(&fake).await.unwrap();
+        fake.shelf().versions.get_mut(KEY).unwrap().status = status.to_owned();
+        let [wheel, _] = set();
+        let failure = fake.repository.put(&mut slower, &wheel, pieces(b"a wheel")).await.unwrap_err();
+        assert_eq!(failure.code, FailureCode::Storage, "tried again, it finds a version that was withdrawn");
+        assert_eq!(begins(&fake, &set()).await, "withdrawn");
         assert_eq!(fake.version(KEY).unwrap().status, status);
     }
-    fake.plant(KEY, "Published", &[]);
-    fake.shelf().faults = vec![("update", When::Refused, 403, "AccessDeniedException")];
-    let failure = fake.repository.withdraw(&coordinates(), "denied").await.unwrap_err();
-    assert_eq!(failure.code, FailureCode::Storage);
+}
+
+#[tokio::test]
+async fn a_version_that_was_withdrawn_before_its_last_asset_is_not_said_to_be_published() {
+    let fake = Fake::start().await;
+    let mut publication = reserved(&fake, &set()).await;
+    let [wheel, sdist] = set();
+    fake.repository.put(&mut publication, &wheel, pieces(b"a wheel")).await.unwrap();
+    fake.repository.put(&mut publication, &sdist, pieces(b"an sdist")).await.unwrap();
+    // Another publisher was faster with the same files, and a person took them back.
+    fake.shelf().meanwhile = Some(("publish", |shelf| {
+        let version = shelf.versions.get_mut(KEY).unwrap();
+        "Unlisted".clone_into(&mut version.status);
+    }));
+    assert_eq!(fake.repository.commit(publication).await.unwrap_err().code, FailureCode::Storage);
+    assert_eq!(begins(&fake, &set()).await, "withdrawn");
 }
 
 #[tokio::test]
