@@ -23,8 +23,13 @@ check 'cfn-lint' cfn-lint template.yaml
 check 'sam validate' sam validate --lint
 # Checkov reads the SAM form; the three rules that are waived stand in the template with their reasons.
 check 'checkov' checkov -f template.yaml --framework cloudformation --skip-download --compact --quiet
+# A number without quotes is put in by CloudFormation before the file is JSON; the validator gets any number in its place.
+machines=$(mktemp -d)
+trap 'rm -rf "$machines"' EXIT
 for machine in statemachine/*.asl.json; do
-  check "asl-validator $machine" asl-validator --json-path "$machine"
+  # shellcheck disable=SC2016
+  sed -E 's/: \$\{[A-Za-z]+\}/: 1/' "$machine" >"$machines/${machine##*/}"
+  check "asl-validator $machine" asl-validator --json-path "$machines/${machine##*/}"
 done
 check 'own rules' "$AWS_TOOLS_PYTHON" -B -m pytest --quiet -p no:cacheprovider --rootdir tests/aws/template \
   --confcutdir tests/aws/template tests/aws/template

@@ -101,6 +101,8 @@ impl Fault {
             // Executions that end make room again.
             Kind::Quota if self.is("ExecutionLimitExceeded") => ErrorName::RateLimited,
             Kind::Denied => ErrorName::Denied,
+            // CodeArtifact answers so to a token that has expired, and about a version that another call has just made.
+            Kind::NotFound if self.call.contains("codeartifact:") => ErrorName::Transient,
             Kind::Quota | Kind::NotFound | Kind::Invalid => ErrorName::Configuration,
         }
     }

@@ -247,6 +247,24 @@ async fn stored_files_have_the_same_ceiling() {
 }
 
 #[tokio::test]
+async fn a_row_over_the_ceiling_is_decided_again_when_that_is_raised() {
+    let mut world = World::of_row("foo,pkg:pypi/foo@1.0").await;
+    world.ceiling = Ceiling::new(1);
+    let state = world.fetch().await.unwrap();
+    let ended: OutcomeDocument = run::read(&world.records, state.outcome.as_ref().unwrap()).await.unwrap();
+    assert!(ended.outcome.reasons[0].message.contains("raise MaxArtifactMiB"), "{:?}", ended.outcome.reasons);
+    let run = RunId::of_commit(1, "refs/heads/main", &"a".repeat(40), 1);
+    let (at, inputs, again_at) = (Timestamp::UNIX_EPOCH, ended.inputs, ended.again_at);
+    let look = run::Look { schema_version: SCHEMA_VERSION, run, at, inputs, again_at };
+    let in_force = |settings| Inputs::of(&world.policy, None, &[gate_core::testing::scanner()]).with_fetch(settings);
+    assert!(!look.is_stale(&in_force(world.settings()), at));
+    let index = "https://index.example/simple/";
+    assert!(look.is_stale(&in_force(Inputs::fetch_settings(index, 1 << 20)), at));
+    world.ceiling = Ceiling::new(1 << 20);
+    assert_eq!(world.fetch().await.unwrap().status, Status::Fetched);
+}
+
+#[tokio::test]
 async fn a_set_has_a_number_of_files_that_can_be_published() {
     for (count, held) in [(MAX_FILES - 1, false), (MAX_FILES, false), (MAX_FILES + 1, true)] {
         let mut world = World::of_row("foo,pkg:pypi/foo@1.0").await;

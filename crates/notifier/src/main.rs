@@ -72,6 +72,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         },
         built_in: gate_scanner::version(),
         external: gate_aws::external_scanners(&mut settings),
+        fetch_settings: {
+            // The fetcher has the same two.
+            let (index_url, max_bytes) = (settings.text("INDEX_URL"), settings.number("MAX_ARTIFACT_BYTES"));
+            Inputs::fetch_settings(&index_url, max_bytes)
+        },
         limits: Limits::default(),
     };
     if let Err(error) = settings.finish() {

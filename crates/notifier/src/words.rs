@@ -161,6 +161,10 @@ pub fn next_step(row: &RowView<'_>) -> Option<NextStep> {
             "There is nothing to do now: the gate tries it again by itself, from {} on, and writes again if the outcome changes.",
             row.again_at.map(plain::when).unwrap_or_default()
         )),
+        Verdict::Held if outcome.reasons.iter().any(|reason| reason.code == message::OVER_FUNCTION_LIMIT) => step(
+            "Ask the gate's operator; the row can stay as it is, and is decided again when the limit has changed."
+                .to_owned(),
+        ),
         Verdict::Held => step(
             "Ask InfoSec to look at it, and quote the name and the SHA-256. Asking again with the same bytes ends the same way."
                 .to_owned(),

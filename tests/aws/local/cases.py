@@ -23,6 +23,8 @@ WHEEL_SHA256 = hashlib.sha256(WHEEL).hexdigest()
 ROW_KEY = hashlib.sha256(f"{NAME}\npkg:pypi/{NAME}@1\n".encode()).hexdigest()
 """`RowKey::of` of the row above."""
 WANTED = {"name": NAME, "source": f"pkg:pypi/{NAME}@{VERSION}", "sha256": None, "requester": "ada@corp.example"}
+HEAD = f"heads/123456/{hashlib.sha256(b'refs/heads/main').hexdigest()[:8]}/000001.json"
+"""What the newest push of the branch had."""
 CODEGURU = (("ExternalScanners", "codeguru-security"),)
 FILE = {"filename": FILENAME, "sha256": WHEEL_SHA256, "size": len(WHEEL), "evidence": {}}
 
@@ -142,6 +144,7 @@ def run_document(run: Run, commit: str) -> None:
             "commit": commit,
             "blob": hashlib.sha1(f"blob {len(ROWS)}\0{ROWS}".encode()).hexdigest(),
             "read_at": "2026-11-20T10:00:02Z",
+            "unchanged": False,
             "unreadable": None,
             "lines": [2],
             "same_as": [],
@@ -191,7 +194,8 @@ NOT_FOUND = outcome_document("failed", "not-found", "The index does not have ver
 
 
 def notice(run: Run, outcome: dict) -> None:
-    document = {"schema_version": 1, "run": run.name, "line": 2, "ended": outcome, "at": "2026-11-20T10:00:05Z"}
+    document = {"schema_version": 1, "run": run.name, "line": 2, "told": ["ada@corp.example"]}
+    document |= {"ended": outcome, "at": "2026-11-20T10:00:05Z"}
     run.world.put(f"notices/{ROW_KEY[:32]}/000001.json", document)
 
 
@@ -230,7 +234,8 @@ def before_read(run: Run) -> None:
 def after_read(run: Run) -> None:
     manifest = f"runs/{run.name}/manifest.json"
     run.answers({"run": run.name, "rows": 1, "manifest": {"bucket": DATA, "key": manifest}})
-    run.wrote(manifest, f"runs/{run.name}/rows/000002.json", f"runs/{run.name}/run.json")
+    *_, head = run.wrote(manifest, f"runs/{run.name}/rows/000002.json", f"runs/{run.name}/run.json", HEAD)
+    run.expect("the branch's head", run.world.document(head)["run"], run.name)
     (item,) = run.world.document(manifest)
     run.expect("the row's execution", item["execution"], f"{run.name}-000002")
     run.expect("the row's state", item["state"]["status"], "new")
@@ -249,7 +254,7 @@ def before_report(run: Run) -> None:
 
 def after_report(run: Run) -> None:
     run.answers({"run": run.name, "state": "failure"})
-    run.wrote()
+    run.wrote(f"runs/{run.name}/reported.json")
     ((commit, status),) = run.world.github.statuses
     run.expect("the commit", commit, pushed_commit())
     run.expect("its status", (status["state"], status["description"]), ("failure", "1 refused"))
@@ -258,6 +263,7 @@ def after_report(run: Run) -> None:
 
 def before_reconciler(run: Run) -> None:
     committed(run, pushed_commit())
+    run.world.put(HEAD, {"schema_version": 1, "run": "123456-0-0-1", "blob": None})
 
 
 def after_reconciler(run: Run) -> None:

@@ -187,6 +187,7 @@ class World:
             "IndexUrl": self.index.index_url,
             "AdvisoriesUrl": self.index.address("advisories/all.zip"),
             "AllowedMailDomains": "corp.example",
+            "DefaultMailAddress": "operator@corp.example",
             "AwsEndpointUrl": f"http://{HOST}:{self.emulator.port}",
             "CreateCodeArtifact": "false",
             "CodeArtifactDomain": self.artifacts.domain,

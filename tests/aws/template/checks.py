@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from gate_template import Json, as_list, status_words, walk
+from gate_template import Json, as_list, status_words
 
 RETRY_FIELDS = {"ErrorEquals", "IntervalSeconds", "BackoffRate", "MaxAttempts", "MaxDelaySeconds", "JitterStrategy"}
 
@@ -84,7 +85,7 @@ def task_faults(name: str, state: Json, retried: set[str]) -> list[str]:
 
 
 def map_faults(name: str, state: Json) -> list[str]:
-    faults = [] if 1 <= state.get("MaxConcurrency", 0) <= 40 else [f"{name} has no bound on what runs at a time"]
+    faults = [] if 1 <= state.get("MaxConcurrency", 0) <= 100 else [f"{name} has no bound on what runs at a time"]
     if (
         state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
         and state.get("ToleratedFailurePercentage") != 100
@@ -121,8 +122,8 @@ def status_faults(machine: Json) -> list[str]:
     return faults
 
 
-def substitution_faults(machine: Json, substitutions: set[str]) -> list[str]:
-    used = {value[2:-1] for value in walk(machine) if isinstance(value, str) and value.startswith("${")}
+def substitution_faults(definition: str, substitutions: set[str]) -> list[str]:
+    used = set(re.findall(r"\$\{([^}]*)\}", definition))
     faults = [f"nothing is substituted for {name}" for name in sorted(used - substitutions)]
     return faults + [f"{name} is substituted and not used" for name in sorted(substitutions - used)]
 

@@ -39,12 +39,22 @@ def template() -> Json:
     return yaml.load((ROOT / "template.yaml").read_text(), _Loader)
 
 
+MACHINES = {"RowMachine": "row", "IntakeMachine": "intake"}
+
+# A number has no quotes around it: CloudFormation substitutes it before it reads the file as JSON.
+NUMBER = re.compile(r"(?<=: )\$\{(\w+)\}")
+
+
+def definition(name: str) -> str:
+    """The text of a state machine, as it is deployed from."""
+    return (ROOT / "statemachine" / f"{name}.asl.json").read_text()
+
+
 @cache
 def machine(name: str) -> Json:
-    return json.loads((ROOT / "statemachine" / f"{name}.asl.json").read_text())
-
-
-MACHINES = {"RowMachine": "row", "IntakeMachine": "intake"}
+    """A state machine with the numbers that the template's defaults give it."""
+    parameters = template()["Parameters"]
+    return json.loads(NUMBER.sub(lambda number: str(parameters[number[1]]["Default"]), definition(name)))
 
 
 def resources(kind: str) -> dict[str, Json]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import checks
+import delivery
 import pytest
-from gate_template import error_names, machine, retried_errors
+from gate_template import error_names, machine, retried_errors, template
 
 
 def shape(changed):
@@ -78,10 +79,11 @@ def test_statuses(name):
 
 
 def test_substitutions():
-    assert checks.substitution_faults({"a": "${B}"}, {"C"}) == [
-        "nothing is substituted for B",
-        "C is substituted and not used",
-    ]
+    for definition in ('{"a": "${B}"}', '{"a": ${B}}'):
+        assert checks.substitution_faults(definition, {"C"}) == [
+            "nothing is substituted for B",
+            "C is substituted and not used",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,112 @@ def test_listed_wildcards():
         )
         == []
     )
+
+
+def changed(name, change):
+    """The template with one resource changed."""
+    copied = copy.deepcopy(template())
+    change(copied["Resources"][name]["Properties"])
+    return copied
+
+
+def statement(document, sid):
+    return next(statement for statement in document["Statement"] if statement["Sid"] == sid)
+
+
+@pytest.mark.parametrize("member", [*delivery.MEMBERS, "AlarmActions", "OKActions", "TreatMissingData"])
+@pytest.mark.parametrize("name", delivery.ALARMS)
+def test_every_word_of_an_alarm_counts(name, member):
+    assert delivery.alarm_faults(changed(name, lambda alarm: alarm.pop(member)))
+
+
+ALARM_CHANGES = {
+    "a metric of all stacks": ("ReconcilerGapAlarm", lambda alarm: alarm.update(Dimensions=[])),
+    "another metric": ("WebhookFaultsAlarm", lambda alarm: alarm.update(MetricName="5XXError")),
+    "another queue": (
+        "EventDeadLettersAlarm",
+        lambda alarm: alarm["Dimensions"][0].update(Value={"Fn::GetAtt": ["InvocationDeadLetters", "QueueName"]}),
+    ),
+    "an average": ("EventDeadLettersAlarm", lambda alarm: alarm.update(Statistic="Average")),
+    "a higher threshold": ("RowsFailedAlarm", lambda alarm: alarm.update(Threshold=1)),
+    "the topic of notices": ("RowsFailedAlarm", lambda alarm: alarm.update(AlarmActions=[{"Ref": "VerdictTopic"}])),
+    "no data, no alarm": ("ReconcilerSilentAlarm", lambda alarm: alarm.update(TreatMissingData="notBreaching")),
+    "silence": ("RowsFailedAlarm", lambda alarm: alarm.update(ActionsEnabled=False)),
+}
+
+
+@pytest.mark.parametrize("name", ALARM_CHANGES)
+def test_alarms(name):
+    assert delivery.alarm_faults(changed(*ALARM_CHANGES[name]))
+
+
+def test_alarms_that_come_and_go():
+    more = copy.deepcopy(template())
+    more["Resources"]["NewAlarm"] = more["Resources"]["RowsFailedAlarm"]
+    fewer = copy.deepcopy(template())
+    del fewer["Resources"]["RowsFailedAlarm"]
+    assert delivery.alarm_faults(more) == ["NewAlarm is not in the table"]
+    assert delivery.alarm_faults(fewer) == ["there is no RowsFailedAlarm"]
+
+
+POLICY_CHANGES = {
+    "rules that may not send": (
+        "EventDeadLettersPolicy",
+        lambda policy: policy["PolicyDocument"]["Statement"].remove(statement(policy["PolicyDocument"], "Rules")),
+    ),
+    "anybody may send": (
+        "EventDeadLettersPolicy",
+        lambda policy: statement(policy["PolicyDocument"], "Rules").update(Principal="*"),
+    ),
+    "rules of any account": (
+        "EventDeadLettersPolicy",
+        lambda policy: statement(policy["PolicyDocument"], "Rules").pop("Condition"),
+    ),
+    "the policy of another queue": (
+        "EventDeadLettersPolicy",
+        lambda policy: policy.update(Queues=[{"Ref": "InvocationDeadLetters"}]),
+    ),
+    "alarms that may not publish": (
+        "OperationsTopicPolicy",
+        lambda policy: statement(policy["PolicyDocument"], "Alarms").update(Action="sns:GetTopicAttributes"),
+    ),
+    "alarms of any account": (
+        "OperationsTopicPolicy",
+        lambda policy: statement(policy["PolicyDocument"], "Alarms").pop("Condition"),
+    ),
+    "the policy of another topic": ("OperationsTopicPolicy", lambda policy: policy.update(Topics=[{"Ref": "VerdictTopic"}])),
+    "without TLS": (
+        "OperationsTopicPolicy",
+        lambda policy: policy["PolicyDocument"]["Statement"].remove(statement(policy["PolicyDocument"], "TlsOnly")),
+    ),
+    **{
+        f"{sid} without {action}": (
+            "Key",
+            lambda key, sid=sid, action=action: statement(key["KeyPolicy"], sid)["Action"].remove(action),
+        )
+        for sid, wanted in delivery.POLICIES["Key"].items()
+        if sid != "Account"
+        for action in wanted["Action"]
+    },
+    "a data key for no queue": (
+        "Key",
+        lambda key: statement(key["KeyPolicy"], "Queues").update(Action=["kms:Decrypt", "kms:GenerateDataKeyPair"]),
+    ),
+    "rules that may not use the key": (
+        "Key",
+        lambda key: statement(key["KeyPolicy"], "Queues")["Principal"].update(Service=["sns.amazonaws.com"]),
+    ),
+    "alarms that may not use the key": (
+        "Key",
+        lambda key: key["KeyPolicy"]["Statement"].remove(statement(key["KeyPolicy"], "Topics")),
+    ),
+    "a service that may use it for anything": (
+        "Key",
+        lambda key: statement(key["KeyPolicy"], "Queues").pop("Condition"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POLICY_CHANGES)
+def test_policies_on_the_way(name):
+    assert delivery.policy_faults(changed(*POLICY_CHANGES[name]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 
+import delivery
 import pytest
 from gate_template import (
     ROOT,
@@ -13,9 +15,11 @@ from gate_template import (
     environment,
     functions,
     kebab,
+    machine,
     mentions,
     metrics,
     resources,
+    source,
     template,
     variables,
 )
@@ -25,6 +29,7 @@ FUNCTIONS = sorted(functions())
 # Read by the SDK, by the code that all functions share, or set by Lambda.
 SHARED = {
     "LOG_LEVEL",
+    "STACK_NAME",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_CODEARTIFACT",
     "AWS_ENDPOINT_URL_CODEGURU_SECURITY",
@@ -86,21 +91,38 @@ def test_a_function_has_a_role_and_a_log_group_of_its_own(name):
 
 
 def test_alarms():
-    alarms = {name: alarm["Properties"] for name, alarm in resources("AWS::CloudWatch::Alarm").items()}
-    assert set(alarms) == {
-        *(f"{machine}s{end}Alarm" for machine in ("Row", "Intake") for end in ("Failed", "TimedOut", "Aborted")),
-        "EventDeadLettersAlarm",
-        "InvocationDeadLettersAlarm",
-        "WebhookFaultsAlarm",
-        "UnauthorizedDeliveriesAlarm",
-        "ReconcilerGapAlarm",
-        "ReconcilerSilentAlarm",
-        "UndeliveredNoticesAlarm",
-    }
-    for name, alarm in alarms.items():
-        assert alarm["AlarmActions"] == [{"Ref": "OperationsTopic"}], name
-        assert alarm["AlarmDescription"].endswith("."), name
-        assert alarm["TreatMissingData"] == ("breaching" if name == "ReconcilerSilentAlarm" else "notBreaching"), name
+    assert delivery.alarm_faults(template()) == []
+    for name, alarm in resources("AWS::CloudWatch::Alarm").items():
+        assert alarm["Properties"]["AlarmDescription"].endswith("."), name
+
+
+def test_the_readme_says_what_to_do_about_each_alarm():
+    section = source("README.md").partition("## When an alarm rings\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .{20,} \| .{20,} \|$", section, re.MULTILINE)
+    ordered = sorted(delivery.ALARMS, key=list(template()["Resources"]).index)
+    assert rows == ordered, "one row an alarm, in the template's order"
+
+
+def test_the_readme_names_what_one_needs_to_deploy():
+    """The versions that CI builds with, and every parameter that has no default."""
+    section = source("README.md").partition("## Deploy\n")[2].partition("\n## ")[0]
+    tools = source(".ci/aws-tools.sh")
+    for tool in ("aws-sam-cli", "cargo-lambda", "ziglang"):
+        version = re.search(rf"\b{tool}==([0-9.]+)", tools)[1]
+        assert f"{version} or later" in section, tool
+    named = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert named <= set(template()["Parameters"])
+    assert {name for name, parameter in template()["Parameters"].items() if "Default" not in parameter} <= named
+
+
+def test_the_gates_own_metrics_are_of_their_stack():
+    """Both sides: what every function writes, and what the alarms look at."""
+    program = source("crates/aws/src/function/metric.rs")
+    assert f'const STACK: &str = "{delivery.STACK[0]["Name"]}";' in program
+    assert f'NAMESPACE: &str = "{delivery.NAMESPACE}"' in program
+    assert 'settings.text("STACK_NAME")' in source("crates/aws/src/function/settings.rs")
+    for name in FUNCTIONS:
+        assert environment(functions()[name])["STACK_NAME"] == delivery.STACK[0]["Value"], name
 
 
 def test_the_gates_own_metrics_are_written():
@@ -126,7 +148,15 @@ def test_limits_are_one_set_of_figures():
 
 
 def test_a_new_accounts_quotas_are_enough():
-    """3,008 MB of memory and 10 concurrent executions are what a new account has (Lambda quotas)."""
+    """3,008 MB of memory and 10 concurrent executions are what a new account has (Lambda quotas). A row runs one function at a
+    time, or its scans; the webhook must be answered meanwhile, and the reconciler's tick comes. What events invoke waits in
+    Lambda's own queue, and the machines try again."""
+    rows = machine("intake")["States"]["Rows"]["MaxConcurrency"]
+    scans = machine("row")["States"]["ScanArtifacts"]["MaxConcurrency"]
+    webhook, reconciler = 1, 1
+    assert rows * max(scans, 1) + webhook + reconciler <= 10
+    parallel = [state for state in machine("row")["States"].values() if state["Type"] in ("Map", "Parallel")]
+    assert len(parallel) == 1, "nothing else of a row runs at the same time"
     for name in FUNCTIONS:
         assert functions()[name]["Properties"]["MemorySize"] <= 3008
         assert functions()[name]["Properties"]["Timeout"] <= 900
@@ -151,7 +181,7 @@ def test_parameters_are_explained_and_checked():
     ]
     assert sorted(grouped) == sorted(template()["Parameters"]), "each parameter stands in one group"
     required = {name for name, parameter in template()["Parameters"].items() if "Default" not in parameter}
-    assert required == {"Routes", "IndexUrl"}
+    assert required == {"Routes", "IndexUrl", "DefaultMailAddress"}
 
 
 def test_outputs_are_explained():
@@ -162,6 +192,8 @@ def test_outputs_are_explained():
         "IntakeConsole",
         "RowConsole",
         "PipIndexUrl",
+        "PublisherRoleArn",
+        "ReaderPolicyArn",
         "DataBucketName",
         "ConfigBucketName",
     } <= set(template()["Outputs"])

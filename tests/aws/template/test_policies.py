@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import checks
+import delivery
 import pytest
 from gate_template import as_list, functions, mentions, resources, role_statements, source, statements, template, walk
 
@@ -89,7 +92,16 @@ def test_who_writes_what():
     writes = {role: prefixes(role, "s3:PutObject") for role in holders("s3:PutObject")}
     assert writes == {
         "WebhookReceiverRole": {"DataBucket/inbox/*"},
-        "RequestReaderRole": {"DataBucket/runs/*", "DataBucket/notices/*", "DataBucket/looks/*"},
+        "RequestReaderRole": {
+            "DataBucket/runs/*/run.json",
+            "DataBucket/runs/*/manifest.json",
+            "DataBucket/runs/*/rows/*",
+            "DataBucket/runs/*/outcomes/*",
+            "DataBucket/runs/*/reported.json",
+            "DataBucket/heads/*",
+            "DataBucket/notices/*",
+            "DataBucket/looks/*",
+        },
         "ReconcilerRole": {"DataBucket/inbox/*", "DataBucket/again/*"},
         "FetcherRole": {
             "DataBucket/runs/*/outcomes/*",
@@ -97,7 +109,7 @@ def test_who_writes_what():
             "DataBucket/quarantine/*",
             "DataBucket/incoming/*",
         },
-        "AdvisoriesRole": {"ConfigBucket/advisories/*"},
+        "AdvisoriesRole": {"ConfigBucket/advisories/*.zip", "ConfigBucket/advisories/current.json"},
         "ScannerRole": {"DataBucket/reports/*"},
         "ScanPollerRole": {
             "DataBucket/runs/*/outcomes/*",
@@ -106,14 +118,90 @@ def test_who_writes_what():
             "DataBucket/decisions/*",
         },
         "PublisherRole": {"DataBucket/runs/*/outcomes/*", "DataBucket/decisions/*"},
-        "NotifierRole": {"DataBucket/runs/*", "DataBucket/notices/*", "DataBucket/looks/*"},
+        "NotifierRole": {
+            "DataBucket/runs/*/outcomes/*",
+            "DataBucket/runs/*/mails/*",
+            "DataBucket/runs/*/summary.json",
+            "DataBucket/runs/*/report*.html",
+            "DataBucket/notices/*",
+            "DataBucket/looks/*",
+        },
     }
 
 
-def test_only_artifacts_are_ever_deleted():
+def test_every_kind_of_record_has_its_writers_and_is_written_once():
+    """The kinds are those of the sources; a put without If-None-Match is denied to everybody, also to who runs the stack."""
+    keys = set(re.findall(r"^//! \| `([a-z]+)/", source("crates/core/src/run/mod.rs"), re.MULTILINE))
+    keys |= set(re.findall(r'(?:format!\(|&str = )"([a-z]+)/', source("crates/core/src/ledger.rs")))
+    artifacts = {"quarantine", "incoming"}
+    records = keys - artifacts
+    assert {"runs", "notices", "reports", "decisions"} <= records
+    written = {key.split("/")[1] for role in holders("s3:PutObject") for key in prefixes(role, "s3:PutObject")}
+    assert written == records | artifacts | {"advisories"}
+    (once,) = [
+        statement
+        for statement in statements(template()["Resources"]["DataBucketPolicy"]["Properties"]["PolicyDocument"])
+        if statement["Sid"] == "WrittenOnce"
+    ]
+    assert (once["Effect"], once["Principal"], once["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert {resource["Fn::Sub"] for resource in once["Resource"]} == {f"${{DataBucket.Arn}}/{kind}/*" for kind in records}
+    # S3 User Guide, "Enforce conditional writes on Amazon S3 buckets".
+    assert once["Condition"] == {
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+        "Null": {"s3:if-none-match": "true"},
+    }
+    # The one way of the sources to such a record sends the header.
+    put = re.search(r"async fn put_new\(.*?\n    \}", source("crates/aws/src/s3/records.rs"), re.DOTALL)
+    assert put and "self.bucket.put_new(" in put[0]
+    bucket = source("crates/aws/src/s3/bucket.rs")
+    assert '.if_none_match("*")' in bucket.partition("async fn put_new(")[2].partition("async fn")[0]
+    assert ".replace(" not in source("crates/aws/src/s3/records.rs")
+
+
+def test_only_artifacts_and_old_advisories_are_ever_deleted():
     deletes = {role: prefixes(role, "s3:DeleteObject") for role in holders("s3:DeleteObject")}
     quarantine = {"DataBucket/quarantine/*"}
-    assert deletes == {"FetcherRole": {"DataBucket/incoming/*"}, "ScannerRole": quarantine, "PublisherRole": quarantine}
+    assert deletes == {
+        "FetcherRole": {"DataBucket/incoming/*"},
+        "ScannerRole": quarantine,
+        "PublisherRole": quarantine,
+        "AdvisoriesRole": {"ConfigBucket/advisories/*.zip"},
+    }
+
+
+def test_readers_read_and_nothing_else():
+    """The policy for those who install."""
+    document = template()["Resources"]["ReaderPolicy"]["Properties"]["PolicyDocument"]
+    granted = {}
+    for statement in statements(document):
+        assert statement["Effect"] == "Allow"
+        assert checks.wildcard_faults(statement, {"sts:GetServiceBearerToken"}) == []
+        for action in as_list(statement["Action"]):
+            granted[action] = (statement["Resource"], statement.get("Condition"))
+    owner = {"Owner": {"Fn::If": ["OwnsCodeArtifact", {"Ref": "AWS::AccountId"}, {"Ref": "CodeArtifactOwner"}]}}
+
+    service = "arn:${AWS::Partition}:codeartifact:${AWS::Region}:${Owner}"
+
+    def within(kind, rest):
+        return {"Fn::Sub": [f"{service}:{kind}/${{CodeArtifactDomain}}{rest}", owner]}
+
+    repository = within("repository", "/${CodeArtifactRepository}")
+    packages = within("package", "/${CodeArtifactRepository}/generic/gate/*")
+    # The resource of each action is the one that it has (Service Authorization Reference, AWS CodeArtifact).
+    assert granted == {
+        "codeartifact:ListPackages": (repository, None),
+        "codeartifact:ReadFromRepository": (repository, None),
+        "codeartifact:GetRepositoryEndpoint": (repository, None),
+        "codeartifact:ListPackageVersions": (packages, None),
+        "codeartifact:ListPackageVersionAssets": (packages, None),
+        "codeartifact:DescribePackageVersion": (packages, None),
+        "codeartifact:GetPackageVersionAsset": (packages, None),
+        "codeartifact:GetAuthorizationToken": (within("domain", ""), None),
+        "sts:GetServiceBearerToken": ("*", {"StringEquals": {"sts:AWSServiceName": "codeartifact.amazonaws.com"}}),
+        "s3:GetObject": ({"Fn::Sub": "${DataBucket.Arn}/runs/*/report*.html"}, None),
+        "kms:Decrypt": (KEY, {"StringEquals": {"kms:ViaService": {"Fn::Sub": "s3.${AWS::Region}.amazonaws.com"}}}),
+    }
+    assert all("ReaderPolicy" not in mentions(template()["Resources"][role]) for role in ROLES), "no function has it"
 
 
 def test_nobody_but_the_publisher_publishes_and_the_notifier_tells():
@@ -207,7 +295,8 @@ def test_buckets(name):
         for statement in statements(template()["Resources"][f"{name}BucketPolicy"]["Properties"]["PolicyDocument"])
         if statement["Effect"] == "Deny"
     }
-    assert denied == ({"TlsOnly"} if name == "Log" else {"TlsOnly", "OtherKeys"})
+    more = {"Data": {"OtherKeys", "WrittenOnce"}, "Config": {"OtherKeys"}, "Log": set()}
+    assert denied == {"TlsOnly", *more[name]}
     if name != "Log":
         assert properties["LoggingConfiguration"]["DestinationBucketName"] == {"Ref": "LogBucket"}
 
@@ -221,6 +310,14 @@ def test_the_data_bucket_forgets():
     assert rules["quarantine/"]["ExpirationInDays"] == {"Ref": "QuarantineDays"}
     assert rules["looks/"]["ExpirationInDays"] == 90
     assert set(rules) == {None, "incoming/", "quarantine/", "looks/"}, "records never expire"
+
+
+def test_old_advisories_leave_nothing_behind():
+    """The function deletes them (crates/aws/src/config.rs); the versions and the markers that this leaves expire."""
+    rules = template()["Resources"]["ConfigBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (old,) = [rule for rule in rules if rule.get("Prefix") == "advisories/"]
+    assert old["NoncurrentVersionExpiration"]["NoncurrentDays"] <= 30 and old["ExpiredObjectDeleteMarker"] is True
+    assert not any("ExpirationInDays" in rule for rule in rules), "an export in force never expires"
 
 
 def test_only_the_gate_fills_the_repository():
@@ -250,6 +347,10 @@ def test_only_the_gate_fills_the_repository():
         name for name, resource in template()["Resources"].items() if resource["Type"].startswith("AWS::CodeArtifact::")
     }
     assert {template()["Resources"][name].get("Condition") for name in made} == {"CreateCodeArtifact"}
+    # A domain that outlives its stack keeps its groups: by itself it lets packages of any origin in.
+    for name in made:
+        resource = template()["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
 
 
 def test_what_is_not_delivered_is_kept():
@@ -263,6 +364,20 @@ def test_what_is_not_delivered_is_kept():
     queue = template()["Globals"]["Function"]["DeadLetterQueue"]
     assert queue == {"Type": "SQS", "TargetArn": {"Fn::GetAtt": ["InvocationDeadLetters", "Arn"]}}
     assert set(FUNCTION_ROLES) <= holders("sqs:SendMessage")
+
+
+def test_who_may_tell_of_alarms_and_lost_events():
+    assert delivery.policy_faults(template()) == []
+
+
+def test_notices_always_have_somewhere_to_go():
+    default = template()["Resources"]["DefaultSubscription"]
+    assert "Condition" not in default
+    assert default["Properties"]["Endpoint"] == {"Ref": "DefaultMailAddress"}
+    assert default["Properties"]["FilterPolicy"] == {"requester": ["default"]}
+    pattern = template()["Parameters"]["DefaultMailAddress"]["AllowedPattern"]
+    for address, fits in (("gate@corp.example", True), ("", False), ("gate", False), ("a@b", False), ("a@b.c,d@e.f", False)):
+        assert bool(re.fullmatch(pattern, address)) == fits, address
 
 
 def test_the_failure_of_a_row_is_told():

@@ -8,6 +8,8 @@ import checks
 import pytest
 from gate_template import (
     MACHINES,
+    NUMBER,
+    definition,
     error_names,
     functions,
     machine,
@@ -35,6 +37,14 @@ def test_statuses():
     assert checks.status_faults(machine("row")) == []
 
 
+def test_what_publish_sends_back_is_not_told_as_an_outcome():
+    """`publish_row` gives back what has to be fetched again as `new`, and what has to be scanned as `fetched`."""
+    row = machine("row")["States"]
+    back = {choice["StringEquals"]: choice["Next"] for choice in row["IsPublished"]["Choices"]}
+    assert row["Publish"]["Next"] == "IsPublished" and row["IsPublished"]["Default"] == "Notify"
+    assert back == {"new": "Fetch", "fetched": "StartScans"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_of_a_function_retries_alike(name):
     retries = {
@@ -58,7 +68,24 @@ def test_substitutions(logical_id):
     properties = resources("AWS::Serverless::StateMachine")[logical_id]["Properties"]
     name = MACHINES[logical_id]
     assert properties["DefinitionUri"] == f"statemachine/{name}.asl.json"
-    assert checks.substitution_faults(machine(name), set(properties["DefinitionSubstitutions"])) == []
+    assert checks.substitution_faults(definition(name), set(properties["DefinitionSubstitutions"])) == []
+
+
+def test_what_runs_at_a_time_is_a_number_of_the_template():
+    """A placeholder in quotes would stay a text, which Step Functions does not take for a number."""
+    for logical_id, state, parameter in (
+        ("IntakeMachine", "Rows", "RowsAtOnce"),
+        ("RowMachine", "ScanArtifacts", "ScansAtOnce"),
+    ):
+        properties = resources("AWS::Serverless::StateMachine")[logical_id]["Properties"]
+        name = MACHINES[logical_id]
+        assert properties["DefinitionSubstitutions"][parameter] == {"Ref": parameter}
+        assert NUMBER.findall(definition(name)) == [parameter]
+        given = template()["Parameters"][parameter]
+        assert machine(name)["States"][state]["MaxConcurrency"] == given["Default"]
+        assert 1 == given["MinValue"] <= given["Default"] <= given["MaxValue"], "0 would be no bound"
+    # An inline Map runs 40 at most (Step Functions Developer Guide, "Map state processing modes").
+    assert template()["Parameters"]["ScansAtOnce"]["MaxValue"] == 40
 
 
 @pytest.mark.parametrize("logical_id", sorted(MACHINES))

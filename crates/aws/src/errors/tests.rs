@@ -173,7 +173,7 @@ table!(sns, aws_sdk_sns, query, [
 pub(super) const CODE_ARTIFACT: Table = &[
     (402, "ServiceQuotaExceededException", Kind::Quota, ErrorName::Configuration),
     (403, "AccessDeniedException", Kind::Denied, ErrorName::Denied),
-    (404, "ResourceNotFoundException", Kind::NotFound, ErrorName::Configuration),
+    (404, "ResourceNotFoundException", Kind::NotFound, ErrorName::Transient),
     (409, "ConflictException", Kind::Conflict, ErrorName::Transient),
     (429, "ThrottlingException", Kind::Throttled, ErrorName::Transient),
     (500, "InternalServerException", Kind::Unavailable, ErrorName::Transient),

@@ -21,6 +21,9 @@
 //! | `fetched/ROW/000001.json` | [`FetchedDocument`], newest last |
 //! | `notices/ROW/000001.json` | [`Notice`], newest last: a new one when the outcome changed, or somebody else asked |
 //! | `looks/ROW/000001.json` | [`Look`], newest last: what the row was last decided by. May expire: then it is decided again |
+//!
+//! Besides them the data bucket has what rows share: `quarantine/SHA256` (artifacts, and `incoming/` while they are written),
+//! `reports/…` and `decisions/…`: see [`ledger`](crate::ledger).
 
 mod inputs;
 mod ledger;

@@ -84,7 +84,7 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
     /// whatever replaces it is a change.
     async fn inputs(&self) -> Option<Inputs> {
         match self.in_force.inputs().await {
-            Ok(inputs) => Some(inputs),
+            Ok(inputs) => Some(inputs.with_fetch(self.config.fetch_settings)),
             Err(error) if error.name == ErrorName::Configuration => {
                 Some(Inputs { policy: Sha256::of(b""), advisories: None, scanners: Vec::new(), fetch: None })
             }

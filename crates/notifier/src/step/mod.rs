@@ -23,6 +23,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use gate_core::advisory::AdvisoryDb;
+use gate_core::digest::Sha256;
 use gate_core::outcome::Verdict;
 use gate_core::policy::Policy;
 use gate_core::report::ScannerVersion;
@@ -96,6 +97,8 @@ pub struct Config {
     pub built_in: ScannerVersion,
     /// The external scanners that must report as well.
     pub external: Vec<ScannerVersion>,
+    /// See [`Inputs::fetch_settings`]: a row that did not come to its end may depend on it.
+    pub fetch_settings: Sha256,
     /// What is too much for one run.
     pub limits: Limits,
 }

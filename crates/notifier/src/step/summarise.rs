@@ -52,7 +52,8 @@ impl<R: Records, O: Outbox, S: Subscriptions, C: Clock, F: InForce> Notifier<'_,
         let rules = self.in_force.rules().await?;
         let mut paper = Paper::new(self.config, rules.policy(), rules.advisories(), now);
         let scanners: Vec<_> = std::iter::once(&self.config.built_in).chain(&self.config.external).cloned().collect();
-        let inputs = Inputs::of(rules.policy(), rules.advisories().map(AdvisoryDb::sha256), &scanners);
+        let inputs = Inputs::of(rules.policy(), rules.advisories().map(AdvisoryDb::sha256), &scanners)
+            .with_fetch(self.config.fetch_settings);
         let outcomes = self.outcomes(run).await?;
         self.wait_for_failure_events(&head, &outcomes).await?;
         let lines = self.lines(&head, &outcomes, &mut paper, &inputs, now).await?;

@@ -52,7 +52,8 @@ async fn the_error_says_what_the_requester_reads() {
         assert!(message.ends_with("it is tried again by itself"), "{message}");
         assert_eq!(notice.ended.again_at, Some(start() + SignedDuration::from_mins(5) + RETRY_FIRST));
         let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
-        assert_eq!((look.inputs, look.again_at), (Some(world.rules.inputs().await.unwrap()), notice.ended.again_at));
+        let inputs = world.rules.inputs().await.unwrap().with_fetch(world.config.fetch_settings);
+        assert_eq!((look.inputs, look.again_at), (Some(inputs), notice.ended.again_at));
         assert_eq!(world.records.inner.list("notices/").await.unwrap().len(), 1);
         assert!(world.mails().is_empty(), "the digest of the run tells it");
     }
@@ -98,7 +99,7 @@ async fn after_seven_days_somebody_has_to_act() {
         let look = latest_look(&world.records, &row.key).await.unwrap().unwrap();
         assert_eq!((&look.run, look.again_at.is_some()), (&row.run, again), "{minutes}");
         // Also then a change decides it again: another scanner, say, in the place of the one that does not answer.
-        let mut inputs = world.rules.inputs().await.unwrap();
+        let mut inputs = world.rules.inputs().await.unwrap().with_fetch(world.config.fetch_settings);
         let now = start() + SignedDuration::from_mins(minutes);
         assert!(!look.is_stale(&inputs, now), "{minutes}");
         inputs.scanners = vec!["another".to_owned()];

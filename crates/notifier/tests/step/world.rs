@@ -234,6 +234,7 @@ impl World {
                 install: Install::Index("https://index.example/simple/".to_owned()),
                 built_in: testing::scanner(),
                 external: Vec::new(),
+                fetch_settings: Sha256::of(b"fetch settings"),
                 limits: Limits { failure_events: Duration::ZERO, ..limits },
             },
         };
