@@ -26,8 +26,8 @@ bless: ## run the tests and accept the snapshots that changed; read the diff bef
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --workspace --no-fail-fast
 	git status --short -- '*.snap'
 
-long: ## the property tests with many cases, optimised
-	PROPTEST_RNG_SEED=$(or $(SEED),$(shell date +%s)) PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace
+long: ## what does not fit CI, for hours; ONLY=properties for a step, SEED and CASES for that one
+	ONLY=$(ONLY) SEED=$(SEED) CASES=$(CASES) .ci/long
 
 deny: ## licences, banned crates, sources and advisories of the dependencies
 	.ci/deny.sh licenses bans sources advisories
@@ -45,11 +45,12 @@ test-aws: ## the whole stack on an emulator of AWS, end to end; T=test_story.py 
 invoke: ## one function in Docker, with its events: F=fetcher; without F all of them
 	tests/aws/local/invoke.sh $(F)
 
-bench: ## ours against ruff, bandit and the floors; a table and target/bench.json
+bench: ## ours against peers and floors, both halves; tables and target/bench.json; ONLY=P1,P2 for some
 	cargo build --release -p gate -p gate-bench
-	$(TARGET)/release/gate-bench
+	$(TARGET)/release/gate-bench $(if $(ONLY),--only $(ONLY))
+	ONLY=$(ONLY) tests/aws/bench/run.sh
 
-bench-aws: ## the AWS half: memory, copying, starts, sizes, 50 rows on the emulator; adds to target/bench.json
+bench-aws: ## the AWS half alone: memory, copying, starts, sizes, 50 and 10,000 rows
 	ONLY=$(ONLY) tests/aws/bench/run.sh
 
 ci: ## everything that CI runs

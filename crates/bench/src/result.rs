@@ -255,7 +255,8 @@ mod tests {
     fn a_file_of_another_form_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bench.json");
-        for other in ["", "{", "[]", r#"{"schema_version": 1, "figures": [{"id": "P4"}]}"#, r#"{"schema_version": 2}"#] {
+        for other in ["", "{", "[]", r#"{"schema_version": 1, "figures": [{"id": "P4"}]}"#, r#"{"schema_version": 2}"#]
+        {
             std::fs::write(&path, other).unwrap();
             document("one", &["P1"]).merge_into(&path).unwrap();
             assert_eq!(commits(&path), [("P1".to_owned(), "one".to_owned())], "{other}");

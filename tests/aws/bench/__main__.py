@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(ALL), help="these figures, for example P5,P7")
     parser.add_argument("--runs", type=int, help="how often each contender of P6 runs, instead of 3 or 5 times")
     parser.add_argument("--starts", type=int, default=15, help="how often each function starts")
+    parser.add_argument("--rows", type=int, default=manifest.ROWS, help="of the manifest; with fewer it is another figure")
     parser.add_argument("--wheels", type=Path, default=TARGET / "bench-corpus" / "wheels", help="where the wheels of P4 are kept")
     parser.add_argument("--json", type=Path, default=TARGET / "bench.json")
     arguments = parser.parse_args()
@@ -35,14 +36,19 @@ def main() -> None:
     functions = Functions(arguments.built.resolve())
     gate = TARGET / "release" / "gate"
     gate = gate if gate.is_file() else None
+    # With the external scanner, as run.sh builds it for P4.
+    external = TARGET / "bench-gate-external"
+    external = external if external.is_file() else gate
 
     def taken(id: str, take) -> list[Figure]:
-        """A figure that cannot be taken says why, and stops no other."""
+        """A figure that cannot be taken says why, and stops no other. Each is stored at once: together they take hours."""
         try:
-            return take()
+            found = take()
         except Failed as reason:
             note(f"{id}: {reason}")
-            return [Figure(id, "not taken", missing=[str(reason)])]
+            found = [Figure(id, "not taken", missing=[str(reason)])]
+        merge(arguments.json, found, arguments.label)
+        return found
 
     figures = []
     if "P7" in wanted:
@@ -53,12 +59,11 @@ def main() -> None:
     if "P5-member" in wanted:
         figures += taken("P5-member", lambda: [member.figure(functions, gate)])
     if "manifest" in wanted:
-        figures += taken("manifest", lambda: [manifest.figure(functions)])
+        figures += taken(manifest.id_of(arguments.rows), lambda: [manifest.figure(functions, arguments.rows)])
     if "P4" in wanted:
-        figures += taken("P4", lambda: [rows.figure(functions, gate, arguments.wheels)])
+        figures += taken("P4", lambda: [rows.figure(functions, external, arguments.wheels)])
     for figure in figures:
         figure.show()
-    merge(arguments.json, figures, arguments.label)
     print(f"\n{arguments.json}")
 
 

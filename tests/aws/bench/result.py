@@ -11,9 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .process import Cost, Failed
+
+SCHEMA_VERSION = 2
+"""Of bench.json, as crates/bench writes it."""
 
 
 def note(words: str) -> None:
@@ -31,6 +35,8 @@ class Figure:
     targets: list[dict] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    taken_at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    """When it was begun."""
 
     def add(self, role: str, name: str, costs: list[Cost], **more: object) -> dict:
         """A contender's runs: `ours`, `peer` or `floor`. CPU and wall are medians; the peak is the largest."""
@@ -62,7 +68,8 @@ class Figure:
         self.targets.append({"what": what, "value": round(value, 4), "at_most": limit, "ok": value <= limit})
 
     def document(self) -> dict:
-        out = {"id": self.id, "what": self.what, "measured": self.measured, "targets": self.targets}
+        out = {"id": self.id, "what": self.what, "taken_at": self.taken_at}
+        out |= {"measured": self.measured, "targets": self.targets}
         return out | ({"facts": self.facts} if self.facts else {}) | ({"missing": self.missing} if self.missing else {})
 
     def show(self) -> None:
@@ -84,18 +91,33 @@ class Figure:
 
 
 def merge(path: Path, figures: list[Figure], built: str) -> None:
-    """Puts the figures into bench.json in place of those with the same ids; the others stay as they are.
+    """Puts the figures into bench.json in place of those with the same ids; the others stay as they are, of whichever half.
 
-    Each carries the commit and the build that it was measured on, because the others may be of another day.
+    Each carries the commit, the time and the build that it was measured at, because the others may be of another day.
     """
-    document = json.loads(path.read_text()) if path.exists() else {"schema_version": 1, "figures": []}
-    document.setdefault("machine", machine())
+    document = stored(path)
+    document["schema_version"] = SCHEMA_VERSION
+    # gate-bench also says its compiler.
+    document["machine"] = document.get("machine", {}) | machine()
     source = {"commit": commit(), "functions": built}
     ours = {figure.id: figure.document() | source for figure in figures}
-    kept = [figure for figure in document["figures"] if figure["id"] not in ours]
+    kept = [figure for figure in document.get("figures", []) if figure["id"] not in ours]
     document["figures"] = sorted([*kept, *ours.values()], key=lambda figure: figure["id"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    # A run that is stopped leaves the file whole.
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps(document, indent=2) + "\n")
+    scratch.replace(path)
+
+
+def stored(path: Path) -> dict:
+    """What earlier runs have left; a file of another form is begun anew."""
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    is_ours = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
+    return document if is_ours and isinstance(document.get("figures"), list) else {}
 
 
 def machine() -> dict:

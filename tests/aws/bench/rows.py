@@ -1,4 +1,5 @@
-"""P4: 50 rows of mixed real packages, from the push to the summary on the emulator, and by `gate check` alone."""
+"""P4: 50 rows of mixed real packages, from the push to the summary on the emulator, and by `gate check` alone; both also with an
+external scanner that takes its time."""
 
 from __future__ import annotations
 
@@ -25,7 +26,13 @@ RELEASES = """
     pydantic 2.8.2, pytest 8.3.2, requests 2.32.3, setuptools 72.1.0, six 1.16.0, tqdm 4.66.5, werkzeug 3.0.4
 """
 SEED = "the script that this replaces, measured on another machine: 114 s when a scan takes 2 s, 11.6 s when it takes none"
-
+SEED_SCANS_S = 114
+"""Of it: seconds with scans of 2 s. A twentieth is the target."""
+SCAN_S = 2.0
+"""What each scan of the external scanner takes, seconds; a release here is one wheel, and so one scan."""
+AT_ONCE = 16
+"""Rows, and so scans, at a time."""
+WITH_SCANNER = ", with external scans of 2 s"
 
 DEADLINE = 600
 """Seconds for all rows on the emulator."""
@@ -64,19 +71,22 @@ def figure(functions: Functions, gate: Path | None, folder: Path) -> Figure:
     found = Figure("P4", f"{len(releases())} rows of mixed real packages, scan included")
     packages = fetch(folder.resolve())
     found.facts |= {"wheels, MB": round(sum(path.stat().st_size for path in packages.values()) / 1e6, 1), "quoted": SEED}
-    if gate:
-        with found.part("gate check"):
-            by_gate(found, functions, gate, packages)
-    else:
-        found.missing.append("gate check: build it with cargo build --release -p gate")
-    with found.part("on the emulator"):
-        template = functions.built / "template.yaml"
-        if not template.is_file():
-            raise Failed(f"{template} is not there: it deploys what `sam build` leaves")
-        try:
-            on_the_emulator(found, packages, template)
-        except (AssertionError, RuntimeError) as reason:
-            raise Failed(str(reason)) from reason
+    rounds = -(-len(packages) // AT_ONCE)
+    found.facts["least wall s of such scans, 16 at a time"] = f"{len(packages) * SCAN_S / AT_ONCE:g}; {rounds * SCAN_S:g} in rounds"
+    for scan_s, words in ((0.0, ""), (SCAN_S, WITH_SCANNER)):
+        if gate:
+            with found.part(f"gate check{words}"):
+                by_gate(found, functions, gate, packages, scan_s)
+        else:
+            found.missing.append(f"gate check{words}: build it with cargo build --release -p gate --features external")
+        with found.part(f"on the emulator{words}"):
+            template = functions.built / "template.yaml"
+            if not template.is_file():
+                raise Failed(f"{template} is not there: it deploys what `sam build` leaves")
+            try:
+                on_the_emulator(found, packages, template, scan_s)
+            except (AssertionError, RuntimeError) as reason:
+                raise Failed(str(reason)) from reason
     return found
 
 
@@ -84,7 +94,19 @@ def request(packages: dict[tuple[str, str], Path]) -> str:
     return "".join(f"{name},pkg:pypi/{name}@{version},,\n" for name, version in packages)
 
 
-def by_gate(figure: Figure, functions: Functions, gate: Path, packages: dict[tuple[str, str], Path]) -> None:
+def scanner(packages: dict[tuple[str, str], Path], scan_s: float):
+    """The fake of the external scanner, for which each of these packages takes so many seconds."""
+    from fakes.codeguru import CodeGuru, Scenario
+
+    guru = CodeGuru()
+    for path in packages.values():
+        guru.script(path.read_bytes(), Scenario(polls=0, seconds=scan_s))
+    return guru
+
+
+def by_gate(
+    figure: Figure, functions: Functions, gate: Path, packages: dict[tuple[str, str], Path], scan_s: float
+) -> None:
     with tempfile.TemporaryDirectory(prefix="gate-bench-") as scratch, World(functions, Path(scratch) / "world") as world:
         for (name, _), path in packages.items():
             world.release(name, path)
@@ -93,19 +115,34 @@ def by_gate(figure: Figure, functions: Functions, gate: Path, packages: dict[tup
         (work / "policy.toml").write_text(world.policy)
         command = [str(gate), "check", str(work / "request.csv"), "--json", "--policy", str(work / "policy.toml")]
         command += ["--index-url", f"{world.host.url}/simple/", "--out", str(work / "out")]
-        printed, cost = run(command, {"PATH": os.environ["PATH"], "HOME": scratch}, may_end_with=(0, 1, 2))
+        environment = {"PATH": os.environ["PATH"], "HOME": scratch}
+        guru = scanner(packages, scan_s)
+        if scan_s:
+            command += ["--external-scanner", "codeguru-security", "--jobs", str(AT_ONCE)]
+            environment |= guru.environment()
+        try:
+            printed, cost = run(command, environment, may_end_with=(0, 1, 2))
+        finally:
+            guru.stop()
+    if scan_s and not guru.calls:
+        raise Failed("this gate asks no external scanner: cargo build --release -p gate --features external")
+    scans = len(guru.called("CreateScan"))
+    if guru.faults or scans != (len(packages) if scan_s else 0):
+        raise Failed(f"{scans} external scans of {len(packages)} packages: {guru.faults[:3]}")
     document = json.loads(printed)
-    figure.add("ours", "gate check, one program", [cost])
-    figure.facts["verdicts, gate check"] = json.dumps(count(row["verdict"] for row in document["rows"]))
+    words = WITH_SCANNER if scan_s else ""
+    figure.add("ours", f"gate check, one program{words}", [cost])
+    figure.facts[f"verdicts, gate check{words}"] = json.dumps(count(row["verdict"] for row in document["rows"]))
+    if scan_s:
+        figure.at_most(f"wall s, gate check{words}: 1/20 of {SEED_SCANS_S}", cost.wall_s, SEED_SCANS_S / 20)
 
 
-def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], template: Path) -> None:
+def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], template: Path, scan_s: float) -> None:
     # The end-to-end tests' own stack.
     import forge
     import stack as deployment
     from conftest import parameters
     from fakes.codeartifact import CodeArtifact
-    from fakes.codeguru import CodeGuru
     from fakes.github import GitHub
     from fakes.packages import Packages
     from story import Services
@@ -115,7 +152,7 @@ def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], templ
     with tempfile.TemporaryDirectory(prefix="gate-bench-") as scratch:
         folder = Path(scratch)
         (folder / "host").mkdir()
-        services = Services(GitHub(), CodeArtifact(), CodeGuru(), Packages(folder / "host"))
+        services = Services(GitHub(), CodeArtifact(), scanner(packages, scan_s), Packages(folder / "host"))
         (folder / "emulator").mkdir()
         emulator = deployment.Emulator(folder / "emulator", {"SSL_CERT_FILE": str(services.packages.authority)})
         try:
@@ -123,8 +160,10 @@ def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], templ
                 services.packages.release(name, path.name, path.read_bytes())
             services.packages.serve("advisories/all.zip", forge.advisories())
             # The schedules would start functions in the middle of the measured time.
-            quiet = {"ReconcileSchedule": "'rate(1 day)'", "AdvisoriesSchedule": "'rate(1 day)'"}
-            stack = deployment.Stack(emulator, "gate", parameters(services, services.github, **quiet))
+            changes = {"ReconcileSchedule": "'rate(1 day)'", "AdvisoriesSchedule": "'rate(1 day)'"}
+            if scan_s:
+                changes |= {"ExternalScanners": "codeguru-security"}
+            stack = deployment.Stack(emulator, "gate", parameters(services, services.github, **changes))
             secrets = emulator.client("secretsmanager")
             token = stack.environment("RequestReaderFunction")["ACCESS_TOKEN_SECRET"]
             secrets.put_secret_value(SecretId=token, SecretString=services.github.token)
@@ -133,7 +172,6 @@ def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], templ
             rule = f'{{ host = "localhost", cidrs = ["127.0.0.0/8", "::1/128"], ports = [{services.packages.port}] }}'
             policy = f'schema_version = 1\nrefuse_at = "medium"\n[network]\nallow = [{rule}]\n'
             world = Deployed(emulator, stack, services, services.github, policy)
-            note("P4: 50 rows on the emulator")
             before = processor_time(emulator.process.pid)
             begun = time.monotonic()
             done = ended(world, world.push(request(packages)))
@@ -146,11 +184,12 @@ def on_the_emulator(figure: Figure, packages: dict[tuple[str, str], Path], templ
                         spent, alive, peak = spent + processor_time(pid), alive + 1, max(peak, high_water(pid))
             if len(done["rows"]) != len(packages):
                 raise Failed(f"{len(done['rows'])} rows of {len(packages)} ended")
-            figure.add("ours", "on the emulator, push to summary; function processes", [Cost(spent, wall, peak)])
+            words = WITH_SCANNER if scan_s else ""
+            figure.add("ours", f"on the emulator{words}, push to summary; function processes", [Cost(spent, wall, peak)])
             figure.facts |= {
-                "verdicts, emulator": json.dumps(count(row["verdict"] for row in done["rows"])),
-                "function processes that lived to the end, whose CPU is counted": alive,
-                "CPU s of the emulator itself": round(emulator_s, 1),
+                f"verdicts, emulator{words}": json.dumps(count(row["verdict"] for row in done["rows"])),
+                f"function processes that lived to the end, whose CPU is counted{words}": alive,
+                f"CPU s of the emulator itself{words}": round(emulator_s, 1),
             }
         finally:
             emulator.stop()

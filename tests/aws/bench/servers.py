@@ -1,6 +1,6 @@
 """The other side, in processes of its own, so that a measured process is ours alone: `python -m bench.servers store|host FOLDER`.
 
-`store` is an S3 with objects as files, the two calls of Secrets Manager and the calls of CodeArtifact that the functions make.
+`store` is an S3 with objects as files, and the calls of Secrets Manager, CodeArtifact, SNS and Step Functions that the functions make.
 It is only as much of each as a figure needs; whether the functions use the services rightly is for the tests to say.
 `host` is a package index: `simple/NAME.html` and `files/NAME` of a folder.
 """
@@ -18,13 +18,18 @@ import ssl
 import sys
 import threading
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 PIECE = 1 << 20
+MAILS = ".mails"
+"""Where the store keeps what was published on its topic, a file each."""
+PAGE = 1000
+"""The most keys of one answer of ListObjectsV2."""
 SECRET = "only the benchmark signs with this secret"
 
 
@@ -98,22 +103,29 @@ class Host(Handler):
 
 
 class Store(Handler):
-    """S3 in path style, Secrets Manager, CodeArtifact."""
+    """S3 in path style, Secrets Manager, CodeArtifact, SNS, Step Functions."""
 
     counts: dict[str, int] = {}
+    """By method, and by action of SNS and Step Functions; and how many of S3's answers were refusals."""
     versions: dict[str, str] = {}
+    subscriptions: list[tuple[str, str]] = []
+    """Address and filter policy. Whoever subscribes has followed the link in the mail before anybody looks again."""
     lock = threading.Lock()
     numbers = itertools.count()
 
     def do(self) -> None:
-        with self.lock:
-            self.counts[self.command] = self.counts.get(self.command, 0) + 1
         parts = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         path = unquote(parts.path)
         if path == "/_counts":
             return self.reply(200, json.dumps(self.counts).encode(), content_type="application/json")
-        if "x-amz-target" in self.headers:
+        target = self.headers.get("x-amz-target") or ""
+        if target.startswith("AWSStepFunctions."):
+            return self.execution(target)
+        if self.headers.get("content-type") == "application/x-www-form-urlencoded":
+            return self.topic()
+        self.count(self.command)
+        if target:
             return self.secret()
         if path.startswith("/v1/"):
             return self.artifact(path)
@@ -124,6 +136,10 @@ class Store(Handler):
         return getattr(self, f"s3_{self.command.lower()}")(bucket, key)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do
+
+    def count(self, what: str) -> None:
+        with self.lock:
+            self.counts[what] = self.counts.get(what, 0) + 1
 
     # S3
 
@@ -188,17 +204,19 @@ class Store(Handler):
         self.reply(204)
 
     def listed(self, bucket: str) -> None:
-        """Of one folder, whole: no run has so many keys below one prefix that S3 would give them in pages."""
+        """Of one folder, in pages as S3 gives them."""
         root, prefix = self.folder / bucket, self.query.get("prefix", "")
         top = root / prefix.rpartition("/")[0]
         keys = sorted(str(found.relative_to(root)) for found in top.rglob("*") if found.is_file())
         keys = [key for key in keys if key.startswith(prefix)]
-        if len(keys) > 1000:
-            return self.error(500, "InternalError")
-        shown = "".join(f"<Contents><Key>{escape(key)}</Key><Size>1</Size></Contents>" for key in keys)
+        keys = keys[bisect_right(keys, self.query.get("continuation-token", "")) :]
+        page, more = keys[:PAGE], ""
+        if len(keys) > PAGE:
+            more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
+        shown = "".join(f"<Contents><Key>{escape(key)}</Key><Size>1</Size></Contents>" for key in page)
         return self.xml(
-            f"<ListBucketResult><Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(keys)}</KeyCount>"
-            f"<MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{shown}</ListBucketResult>"
+            f"<ListBucketResult><Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount>"
+            f"<MaxKeys>{PAGE}</MaxKeys><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{more}{shown}</ListBucketResult>"
         )
 
     def copied(self, source: Path) -> None:
@@ -232,6 +250,7 @@ class Store(Handler):
         self.reply(200, f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode(), content_type="application/xml")
 
     def error(self, status: int, code: str) -> None:
+        self.count(f"of them {status}")
         body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
         self.reply(status, b"" if self.command == "HEAD" else body, content_type="application/xml")
 
@@ -244,6 +263,66 @@ class Store(Handler):
         name = asked["SecretId"]
         found = {"ARN": f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}", "Name": name, "SecretString": SECRET}
         return self.json(200, found | {"VersionId": str(uuid.UUID(int=1)), "VersionStages": ["AWSCURRENT"]})
+
+    # Step Functions: every first attempt runs, and there is no other.
+
+    def execution(self, target: str) -> None:
+        self.count(f"states:{target.removeprefix('AWSStepFunctions.')}")
+        asked = json.loads(b"".join(self.pieces()))
+        name = asked.get("executionArn", "")
+        if target != "AWSStepFunctions.DescribeExecution" or not name.endswith("-1"):
+            return self.json(400, {"__type": "ExecutionDoesNotExist", "message": f"Execution Does Not Exist: '{name}'"})
+        machine = name.replace(":execution:", ":stateMachine:").rpartition(":")[0]
+        shown = {"executionArn": name, "stateMachineArn": machine, "name": name.rpartition(":")[2], "status": "RUNNING"}
+        return self.json(200, shown | {"startDate": 1_795_000_000.0, "input": "{}", "redriveCount": 0})
+
+    # SNS: one topic.
+
+    def topic(self) -> None:
+        asked = dict(parse_qsl(b"".join(self.pieces()).decode(), keep_blank_values=True))
+        action = asked.get("Action", "")
+        self.count(f"sns:{action}")
+        answer = {
+            "ListSubscriptionsByTopic": self.sns_listed,
+            "GetSubscriptionAttributes": self.sns_attributes,
+            "SetSubscriptionAttributes": lambda _: "",
+            "Subscribe": self.sns_subscribed,
+            "Publish": self.sns_published,
+        }.get(action)
+        if answer is None:
+            error = f"<Error><Type>Sender</Type><Code>InvalidAction</Code><Message>{escape(action)}</Message></Error>"
+            return self.reply(400, f"<ErrorResponse>{error}</ErrorResponse>".encode(), content_type="text/xml")
+        result = f"<{action}Result>{answer(asked)}</{action}Result>"
+        metadata = f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+        body = f'<{action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/">{result}{metadata}</{action}Response>'
+        return self.reply(200, body.encode(), content_type="text/xml")
+
+    def sns_listed(self, asked: dict[str, str]) -> str:
+        first = int(asked.get("NextToken") or 0)
+        with self.lock:
+            page, more = self.subscriptions[first : first + 100], len(self.subscriptions) > first + 100
+        shown = "".join(
+            f"<member><TopicArn>{asked['TopicArn']}</TopicArn><Protocol>email</Protocol><Owner>123456789012</Owner>"
+            f"<SubscriptionArn>{asked['TopicArn']}:{first + at}</SubscriptionArn><Endpoint>{escape(address)}</Endpoint></member>"
+            for at, (address, _) in enumerate(page)
+        )
+        return f"<Subscriptions>{shown}</Subscriptions>" + (f"<NextToken>{first + 100}</NextToken>" if more else "")
+
+    def sns_attributes(self, asked: dict[str, str]) -> str:
+        with self.lock:
+            _, policy = self.subscriptions[int(asked["SubscriptionArn"].rpartition(":")[2])]
+        entry = f"<entry><key>FilterPolicy</key><value>{escape(policy)}</value></entry>" if policy else ""
+        return f"<Attributes>{entry}</Attributes>"
+
+    def sns_subscribed(self, asked: dict[str, str]) -> str:
+        with self.lock:
+            self.subscriptions.append((asked["Endpoint"], asked.get("Attributes.entry.1.value", "")))
+            number = len(self.subscriptions) - 1
+        return f"<SubscriptionArn>{asked['TopicArn']}:{number}</SubscriptionArn>"
+
+    def sns_published(self, asked: dict[str, str]) -> str:
+        (self.folder / MAILS / f"{next(self.numbers)}.txt").write_text(asked["Message"])
+        return f"<MessageId>{uuid.uuid4()}</MessageId>"
 
     # CodeArtifact: a version is what was published of it last.
 
@@ -282,6 +361,13 @@ class Store(Handler):
         self.reply(status, json.dumps(value).encode(), content_type="application/json", **headers)
 
 
+class Listener(ThreadingHTTPServer):
+    """The functions open dozens of connections at a time."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["store", "host"])
@@ -290,9 +376,9 @@ def main() -> None:
     arguments = parser.parse_args()
     kind = {"store": Store, "host": Host}[arguments.role]
     kind.folder = arguments.folder.resolve()
-    (kind.folder / ".uploads").mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    server.daemon_threads = True
+    for below in (".uploads", MAILS):
+        (kind.folder / below).mkdir(parents=True, exist_ok=True)
+    server = Listener(("127.0.0.1", 0), kind)
     if arguments.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(arguments.certificate / "host.pem", arguments.certificate / "host.key")
