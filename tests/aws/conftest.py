@@ -126,3 +126,8 @@ def scanned(emulator: Emulator, world: World, services: Services, policy: str):
 @pytest.fixture(scope="session")
 def table(services: Services) -> parity.Table:
     return parity.read(services.packages)
+
+
+@pytest.fixture(scope="session")
+def scanned_table(services: Services) -> parity.Table:
+    return parity.read(services.packages, scanner=True)

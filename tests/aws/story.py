@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -250,3 +251,9 @@ class World:
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
         sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
         return queue
+
+
+def recipient(mail: dict) -> str:
+    """Who a message is for: its filter attribute, or the name in a mail that the default address gets instead."""
+    instead = re.match(r"This mail is for (\S+),", mail["Message"])
+    return instead[1] if instead else mail["MessageAttributes"]["requester"]["Value"]

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from story import REQUEST, recipient
+
 
 def test_only_what_github_signed_is_taken(world):
     commit = world.github.imagine()
@@ -109,3 +111,34 @@ def test_a_second_push_while_the_first_runs(world):
     assert world.services.artifacts.published == published + 2
     for name in ("slow", "quick"):
         assert [notice["ended"]["outcome"]["verdict"] for notice in world.notices(name)] == ["approved"], name
+
+
+def test_who_asks_for_a_package_that_has_its_answer_hears_of_it(world):
+    world.services.package("sought", "1.0", "malware")
+    row = "sought,pkg:pypi/sought@1.0\n"
+    assert world.ask(row, author="ada@corp.example").verdict(2) == "refused malware"
+    world.wait(world.mails, 30, "her mail")
+    world.services.package("between")
+    world.ask("between,pkg:pypi/between@1.0\n", author="ada@corp.example")
+    world.wait(world.mails, 30, "her other mail")
+    # Deleted by now, and added by somebody else; the same file once more tells nobody.
+    commit = world.push(row, author="bob@corp.example")
+    assert world.ended(commit).verdict(2) == "refused malware"
+    [mail] = world.wait(world.mails, 30, "his mail")
+    assert recipient(mail) == "bob@corp.example" and "sought" in mail["Message"]
+    assert world.wait(lambda: world.statuses(commit), 30, "the status")[-1]["state"] == "failure"
+    assert world.run_name(commit) + "-000002" not in world.executions("RowMachine"), "nothing was to be done"
+    same = world.push(row, author="cat@corp.example")
+    assert world.ended(same).document["rows"] == []
+    assert world.wait(lambda: world.statuses(same), 30, "the status")[-1]["description"] == "No new rows"
+    assert world.mails() == []
+
+
+def test_who_pushes_what_cannot_be_read_is_told(world):
+    world.mails()
+    commit = world.github.push({REQUEST: "name,source,colour\n"}, author="bob@corp.example")
+    assert world.deliver(commit)[0] == 202
+    assert world.ended(commit).document["rows"] == []
+    [mail] = world.wait(world.mails, 30, "the mail")
+    assert recipient(mail) == "bob@corp.example" and "colour" in mail["Message"]
+    assert world.wait(lambda: world.statuses(commit), 30, "the status")[-1]["state"] == "failure"

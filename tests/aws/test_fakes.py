@@ -81,7 +81,9 @@ def test_a_version_is_unfinished_until_its_last_asset(artifacts):
     assert code(lambda: publish(api, "a.whl", b"b")) == "ConflictException"
     assert publish(api, "b.whl", b"b")["status"] == "Published"
     assert publish(api, "a.whl", b"a")["status"] == "Published", "the same bytes again"
-    assert code(lambda: publish(api, "c.whl", b"c")) == "ConflictException"
+    for unfinished in (False, True):
+        assert publish(api, "a.whl", b"a", unfinished=unfinished)["status"] == "Published", "never Unfinished again"
+        assert code(lambda: publish(api, "c.whl", b"c", unfinished=unfinished)) == "ConflictException"
     assert artifacts.assets("example", "1.0") == {"a.whl": b"a", "b.whl": b"b"}
     assert artifacts.published == 1 and not artifacts.faults
 
@@ -147,6 +149,30 @@ def test_a_version_is_withdrawn_under_its_expected_status(artifacts):
     right = api.update_package_versions_status(**where, expectedStatus="Published", targetStatus="Archived")
     assert right["successfulVersions"]["1.0"]["status"] == "Archived"
     assert artifacts.assets("example", "1.0") == {}
+
+
+@pytest.mark.parametrize("status, downloads", [("Unlisted", True), ("Archived", False)])
+def test_publishing_brings_nothing_back_that_was_withdrawn(artifacts, status, downloads):
+    api = client(artifacts, "codeartifact")
+    publish(api, "a.whl", b"a")
+    artifacts.withdraw("example", "1.0", status)
+    assert code(lambda: publish(api, "b.whl", b"b")) == "ConflictException"
+    assert code(lambda: publish(api, "a.whl", b"b")) == "ConflictException"
+    assert publish(api, "a.whl", b"a")["status"] == status
+    assert api.describe_package_version(**ONE)["packageVersion"]["status"] == status
+    assert bool(artifacts.assets("example", "1.0")) == downloads
+    assert artifacts.published == 1
+
+
+def test_one_package_may_be_broken_alone(artifacts):
+    api = client(artifacts, "codeartifact")
+    artifacts.broken.add("example")
+    for _ in range(5):
+        assert code(lambda: api.describe_package_version(**ONE)) == "InternalServerException"
+        assert code(lambda: publish(api, "a.whl", b"a")) == "InternalServerException"
+    assert publish(api, "a.whl", b"a", package="other")["status"] == "Published"
+    artifacts.broken.clear()
+    assert publish(api, "a.whl", b"a")["status"] == "Published" and not artifacts.faults
 
 
 def test_throttling_expiry_and_iam_are_answered_as_the_service_does(artifacts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import parity
+from fakes.codeguru import CodeGuru
 from story import HEADER, REQUEST
 
 SCHEDULE_SECONDS = 200
@@ -20,6 +21,17 @@ def local(services, table, policy, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def local_scanned(services, scanned_table, policy, tmp_path_factory):
+    guru = parity.answering(scanned_table, CodeGuru())
+    try:
+        request = (HEADER + scanned_table.rows).encode()
+        yield parity.check(services.packages, request, policy, tmp_path_factory.mktemp("gate"), guru)
+        assert not guru.faults, guru.faults
+    finally:
+        guru.stop()
+
+
+@pytest.fixture(scope="module")
 def deployed(world, table):
     # A scheduled function of the deployment fetches them.
     world.wait(lambda: world.configured("advisories/current.json"), 120, "the advisories")
@@ -28,24 +40,54 @@ def deployed(world, table):
     return world.ended(commit, 300)
 
 
+@pytest.fixture(scope="module")
+def deployed_scanned(scanned, scanned_table):
+    parity.answering(scanned_table, scanned.services.guru)
+    commit = scanned.push(scanned_table.rows)
+    for line, verdict in scanned_table.expected().items():
+        if verdict == "failed scanner-unavailable":
+            scanned.deliver_failure(f"{scanned.run_name(commit)}-{line:06}", 300)
+    return scanned.ended(commit, 120)
+
+
 def test_the_table_is_what_the_program_decides(local, table):
     assert parity.short(local[0]) == table.expected()
     assert parity.short(local[1]) == table.expected(later=True)
 
 
-def test_the_stack_decides_the_same(local, deployed, table):
+def test_with_an_external_scanner_too(local_scanned, scanned_table):
+    assert parity.short(local_scanned) == scanned_table.expected()
+
+
+def assert_the_same(deployed, local, table):
     assert deployed.verdicts() == table.expected()
     for row in deployed.document["rows"]:
-        here = local[0][row["line"]]
+        here = local[row["line"]]
         # A row that shares the outcome of an earlier one is shown in that one's words.
         words = () if row["reasons"][0]["code"] == "same-as" else ("name", "source")
         for member in (*words, "verdict", "coordinates", "artifacts"):
             assert row.get(member) == here.get(member), (row["line"], member)
 
 
-def test_what_is_approved_is_published_and_nothing_else(world, deployed, table):
-    published = world.services.artifacts.downloadable()
-    for row in deployed.document["rows"]:
+def test_the_stack_decides_the_same(local, deployed, table):
+    assert_the_same(deployed, local[0], table)
+
+
+def test_the_stack_with_the_external_scanner_decides_the_same(local_scanned, deployed_scanned, scanned_table):
+    assert_the_same(deployed_scanned, local_scanned, scanned_table)
+
+
+def test_every_scan_has_a_name_of_its_own(services, deployed_scanned):
+    # Findings are kept by that name alone.
+    names = [call["scanName"] for call in services.guru.called("CreateScan")]
+    assert len(set(names)) >= len(deployed_scanned.document["rows"])
+
+
+@pytest.mark.parametrize("run", ["deployed", "deployed_scanned"])
+def test_what_is_approved_is_published_and_nothing_else(services, request, run):
+    rows = request.getfixturevalue(run).document["rows"]
+    published = services.artifacts.downloadable()
+    for row in rows:
         files = {(artifact["filename"], artifact["sha256"]) for artifact in row["artifacts"]}
         if row["verdict"] == "approved":
             assert files and files <= published, row

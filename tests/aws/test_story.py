@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
+import unicodedata
 
 import forge
+from story import recipient
 
 
 def test_an_approved_wheel_is_published_and_told(world):
@@ -39,10 +41,9 @@ def test_a_refused_package_is_not_published_and_its_requester_hears_why(world):
     assert len(mails) == 1 and "refused" in mails[0]["Message"].lower()
 
 
-def recipient(mail: dict) -> str:
-    """Who a message is for: its filter attribute, or the name in a mail that the default address gets instead."""
-    instead = re.match(r"This mail is for (\S+),", mail["Message"])
-    return instead[1] if instead else mail["MessageAttributes"]["requester"]["Value"]
+def deceptive(text: str) -> set[str]:
+    """The control and format characters of a text, among them ESC and whatever changes the direction of reading."""
+    return {character for character in text if unicodedata.category(character) in ("Cc", "Cf")}
 
 
 def test_mail_goes_to_the_line_s_author_and_to_nobody_outside_the_domains(world):
@@ -134,5 +135,8 @@ def test_a_file_that_cannot_be_read_says_so(world):
 def test_nothing_untrusted_reaches_a_mail_unescaped(world):
     world.mails()
     world.ask('"tri\u202ecky\x1b[2J",pkg:pypi/x@1.0\n')
-    mails = json.dumps(world.wait(world.mails, 30, "a mail"), ensure_ascii=False)
-    assert "\u202e" not in mails and "\x1b" not in json.loads(json.dumps(mails))
+    about = lambda: [mail for mail in world.mails() if "cky" in mail["Message"]]
+    for mail in world.wait(about, 30, "a mail"):
+        assert "tri\\u{202e}cky\\u{001b}" in mail["Message"], "its name is spelled out"
+        assert not deceptive(mail["Subject"])
+        assert deceptive(mail["Message"]) <= {"\n"}, "its own line breaks"

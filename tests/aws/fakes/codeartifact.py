@@ -1,8 +1,10 @@
 """CodeArtifact's `generic` format: what a publisher can do, and every way in which it is told no.
 
-Rules (CodeArtifact API reference and user guide, "Publish and consume generic packages"): the same asset with the same bytes is a
-success, with other bytes a conflict; a version is Unfinished until an asset comes without `unfinished`, and then takes no more
-assets; 150 assets a version; an expired token, or one for another domain, answers 404.
+Rules (CodeArtifact API reference and user guide, "Publish and consume generic packages", "Overwriting package assets", "Package
+version status"): the same asset with the same bytes is a success, with other bytes a conflict; a version is Unfinished until an
+asset comes without `unfinished`; from then on it is never Unfinished again and takes no more assets, whatever its status; 150
+assets a version; an expired token, or one for another domain, answers 404. The guide does not say what the same bytes again do to
+the status of a version that was withdrawn: here, nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ class CodeArtifact(ModelFake):
         """The errors that the next calls get, in order."""
         self.down = False
         """Every call is throttled, until this is taken back."""
+        self.broken: set[str] = set()
+        """Packages on which every call ends in an error of the service, until they are taken back."""
         self.delay = 0.0
         """Seconds that a publication takes."""
         self.published = 0
@@ -56,6 +60,11 @@ class CodeArtifact(ModelFake):
         with self.lock:
             gone = Refused("ResourceNotFoundException", "Repository not found", resourceType="repository")
             self.troubles += [gone] * times
+
+    def withdraw(self, package: str, version: str, status: str = "Archived", namespace: str | None = "gate") -> None:
+        """What a person does at the console. The gate's role may not, and no function is asked here."""
+        with self.lock:
+            self.versions[(namespace, package, version)].status = status
 
     def assets(self, package: str, version: str, namespace: str | None = "gate") -> dict[str, bytes]:
         """What users can download."""
@@ -187,6 +196,8 @@ class CodeArtifact(ModelFake):
             self.throttle(1)
         if self.troubles:
             raise self.troubles.pop(0)
+        if p["package"] in self.broken:
+            raise Refused("InternalServerException", "We encountered an internal error")
         if (p["domain"], p["repository"]) != (self.domain, self.repository) or p.get("domainOwner", self.owner) != self.owner:
             raise Refused("ResourceNotFoundException", "Repository not found", resourceType="repository")
 

@@ -8,11 +8,12 @@ same scan; a name whose scan is in progress is a conflict.
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from .model import ModelFake, Refused
+from .model import REGION, ModelFake, Refused
 from .server import Answer, Request
 
 PAGE = 20
@@ -26,6 +27,8 @@ class Scenario:
     severities: list[str | None] = field(default_factory=list)
     polls: int | None = 1
     """In progress for so many polls; none never ends."""
+    seconds: float = 0.0
+    """In progress for so long after its start, however often it is polled."""
     state: str = "Successful"
     faults: int = 0
     """So many calls after the upload answer 500 first."""
@@ -38,6 +41,7 @@ class Scan:
     token: str | None
     scenario: Scenario
     polled: int = 0
+    begun: float = field(default_factory=time.monotonic)
 
 
 class CodeGuru(ModelFake):
@@ -56,6 +60,15 @@ class CodeGuru(ModelFake):
     def script(self, content: bytes, scenario: Scenario) -> None:
         with self.lock:
             self.scripts[hashlib.sha256(content).hexdigest()] = scenario
+
+    def environment(self) -> dict[str, str]:
+        """What a program needs to find it, by the variables of every AWS SDK."""
+        return {
+            "AWS_ENDPOINT_URL_CODEGURU_SECURITY": self.url,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "an example",
+        }
 
     def answer(self, request: Request) -> Answer:
         if request.path.startswith("/upload/"):
@@ -162,8 +175,9 @@ class CodeGuru(ModelFake):
 
     @staticmethod
     def state(scan: Scan) -> str:
-        waits = scan.scenario.polls is None or scan.polled <= scan.scenario.polls
-        return "InProgress" if waits else scan.scenario.state
+        scenario = scan.scenario
+        waits = scenario.polls is None or scan.polled <= scenario.polls or time.monotonic() < scan.begun + scenario.seconds
+        return "InProgress" if waits else scenario.state
 
     @staticmethod
     def missing(what: str, kind: str) -> Refused:

@@ -223,7 +223,10 @@ class GitHub(Fake):
 
     def git_commit(self, _: Request, sha: str) -> Answer:
         found = self.commits.get(sha)
-        return Answer.json(200, {"sha": sha, "tree": {"sha": tree_id(found.files)}}) if found else missing()
+        if found is None:
+            return missing()
+        author = {"name": found.author.split("@")[0], "email": found.author, "date": "2026-11-20T10:00:00Z"}
+        return Answer.json(200, {"sha": sha, "author": author, "tree": {"sha": tree_id(found.files)}})
 
     def contents(self, request: Request, path: str) -> Answer:
         found = self.resolve(request.parameter("ref") or self.branch)

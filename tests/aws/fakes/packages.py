@@ -59,6 +59,11 @@ class Packages(Fake):
         with self.lock:
             if request.path in self.statuses:
                 return Answer(self.statuses[request.path], b"<html>no</html>", {"content-type": "text/html"})
+            if request.path == "/simple/":
+                names = [path.split("/")[2] for path in self.pages]
+                listed = "".join(f'<a href="/simple/{name}/">{name}</a>\n' for name in names)
+                page = f"<!DOCTYPE html><html><body>{listed}</body></html>"
+                return Answer(200, page.encode(), {"content-type": "application/vnd.pypi.simple.v1+html"})
             if request.path in self.pages:
                 page = f"<!DOCTYPE html><html><body>{self.pages[request.path]}</body></html>"
                 return Answer(200, page.encode(), {"content-type": "text/html"})
