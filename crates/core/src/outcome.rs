@@ -57,6 +57,12 @@ impl Reason {
     pub fn of_failure(failure: &crate::failure::Failure) -> Self {
         Self::new(FailureCode::as_str(failure.code), &failure.message)
     }
+
+    /// Whether it is a failure that trying the same row again may cure.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        FailureCode::ALL.into_iter().any(|code| code.is_retryable() && code.as_str() == self.code)
+    }
 }
 
 /// One file of the set that a row leads to.

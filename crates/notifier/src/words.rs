@@ -11,8 +11,6 @@ use gate_core::outcome::{Reason, RowOutcome, Verdict};
 use gate_core::report::ScannerVersion;
 use gate_core::source::Source;
 use pep440_rs::Version;
-use serde::Deserialize as _;
-use serde::de::value::{Error, StrDeserializer};
 
 use crate::plain;
 use crate::view::{AssetRepository, RowView, RunView};
@@ -113,12 +111,6 @@ fn named(what: &str, names: BTreeSet<String>) -> String {
     }
 }
 
-/// Whether trying the same row again may end differently.
-#[must_use]
-pub fn is_retryable(reason: &Reason) -> bool {
-    FailureCode::deserialize(StrDeserializer::<Error>::new(&reason.code)).is_ok_and(FailureCode::is_retryable)
-}
-
 /// What a requester reads when the gate could not finish a row because of a fault of its own. `again` says whether it tries
 /// again by itself.
 #[must_use]
@@ -169,7 +161,7 @@ pub fn next_step(row: &RowView<'_>) -> Option<NextStep> {
             "Ask InfoSec to look at it, and quote the name and the SHA-256. Asking again with the same bytes ends the same way."
                 .to_owned(),
         ),
-        Verdict::Failed if outcome.reasons.first().is_some_and(is_retryable) => step(
+        Verdict::Failed if outcome.reasons.first().is_some_and(Reason::is_retryable) => step(
             "The row can stay as it is: trying again later may help. Tell the gate's operator if it keeps failing."
                 .to_owned(),
         ),

@@ -26,7 +26,7 @@ pub use github::{Address, BadAddress, Blame, DESCRIPTION_CHARS, File, GitHub, Li
 pub use mail::MailDomains;
 pub use read::{Manifest, ReadAnswer, read};
 pub use reconcile::{AGAIN_ATTEMPTS, Again, RESTART_FOR, Reconciled, START_WITHIN, reconcile};
-pub use report::{CONTEXT, ReportAnswer, report};
+pub use report::{COMMITS, CONTEXT, ReportAnswer, report};
 pub use start::{StartAnswer, start};
 pub use task::{Created, Task};
 pub use words::CODES;

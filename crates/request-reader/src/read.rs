@@ -250,11 +250,7 @@ async fn hear(records: &impl Records, row: &RowDocument) -> Result<(), StepError
     let Some(Noticed::News(notice) | Noticed::Known(notice)) = run::hear(records, row).await? else {
         return Ok(());
     };
-    let mut known = notice.ended;
-    known.outcome.line = row.line;
-    known.outcome.name.clone_from(&row.name);
-    known.outcome.source.clone_from(&row.source);
-    run::keep_outcome(records, row, &known).await.map(|_| ())
+    run::keep_outcome(records, row, &notice.ended.told_of(row)).await.map(|_| ())
 }
 
 /// The author of a commit whose request cannot be read, if they may be told.

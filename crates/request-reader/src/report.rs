@@ -27,7 +27,7 @@ pub struct ReportAnswer {
 }
 
 /// The most commits whose status one run changes.
-const COMMITS: usize = 50;
+pub const COMMITS: usize = 50;
 
 /// Sets the status of a run's commit: the newest answers on the rows that this commit brought, whichever run gave them. A run that
 /// decides rows again sets that of the commits which brought them, too: so a waiver turns the commit of its row green, and a retry

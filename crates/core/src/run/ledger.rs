@@ -9,7 +9,7 @@ use super::{
 };
 use crate::digest::Sha256;
 use crate::failure::FailureCode;
-use crate::outcome::Verdict;
+use crate::outcome::{Reason, Verdict};
 use crate::ports::{Put, Records};
 use crate::step::{ErrorName, StepError};
 
@@ -256,18 +256,13 @@ pub async fn retry_at(
     let failing = latest_notice(records, row).await?.filter(|notice| notice.ended.outcome.verdict == Verdict::Failed);
     let lasted = match failing {
         Some(notice) if notice.ended.is_retried() => now.duration_since(notice.at),
-        Some(notice) if could_be_retried(&notice) => return Ok(None),
+        Some(notice) if notice.ended.outcome.reasons.first().is_some_and(Reason::is_retryable) => return Ok(None),
         _ => SignedDuration::ZERO,
     };
     if lasted >= RETRY_FOR {
         return Ok(None);
     }
     Ok(now.checked_add(lasted.clamp(RETRY_FIRST, RETRY_LONGEST)).ok())
-}
-
-fn could_be_retried(failed: &Notice) -> bool {
-    let code = failed.ended.outcome.reasons.first().map(|reason| reason.code.as_str());
-    FailureCode::ALL.into_iter().any(|retryable| retryable.is_retryable() && Some(retryable.as_str()) == code)
 }
 
 /// The newest document below a prefix whose keys are six-digit numbers.

@@ -411,6 +411,15 @@ impl OutcomeDocument {
         self.outcome.verdict == Verdict::Failed && self.again_at.is_some()
     }
 
+    /// The same outcome as a row of another run reads, where it may be on another line and in other words.
+    #[must_use]
+    pub fn told_of(mut self, row: &RowDocument) -> Self {
+        self.outcome.line = row.line;
+        self.outcome.name.clone_from(&row.name);
+        self.outcome.source.clone_from(&row.source);
+        self
+    }
+
     /// A row that was decided on; `key` is the decision's.
     #[must_use]
     pub fn of_decision(row: &RowDocument, decision: &Decision, key: String, policy: &Policy, inputs: Inputs) -> Self {

@@ -116,13 +116,8 @@ pub(super) async fn fail(
     now: Timestamp,
 ) -> Result<Noticed, StepError> {
     let again_at = run::retry_at(records, &row.key, code, now).await?;
-    let ended = OutcomeDocument {
-        schema_version: SCHEMA_VERSION,
-        outcome: row.outcome(Verdict::Failed, vec![fault(code, again_at)]),
-        decision: None,
-        inputs,
-        again_at,
-    };
+    let failed = OutcomeDocument::of_reason(row, Verdict::Failed, fault(code, again_at), again_at);
+    let ended = OutcomeDocument { inputs, ..failed };
     run::keep_outcome(records, row, &ended).await?;
     keep(records, row, ended, now).await
 }
@@ -147,10 +142,7 @@ impl End {
     pub(super) fn of(row: &RowDocument, notice: &Notice, own: &[OutcomeDocument]) -> Self {
         // The words of this run say the line of this run.
         let same = own.iter().find(|outcome| notice.says_the_same_as(outcome));
-        let mut ended = same.unwrap_or(&notice.ended).clone();
-        ended.outcome.line = row.line;
-        ended.outcome.name.clone_from(&row.name);
-        ended.outcome.source.clone_from(&row.source);
+        let ended = same.unwrap_or(&notice.ended).clone().told_of(row);
         let is_failed = |outcome: &RowOutcome| outcome.verdict == Verdict::Failed;
         let may_change = is_failed(&ended.outcome) || !notice.has(row) && own.iter().all(|own| is_failed(&own.outcome));
         Self { ended, told: notice.hearers(row).cloned(), may_change }

@@ -122,6 +122,18 @@ async fn a_run_that_was_read_is_restarted_until_it_is_over() {
 }
 
 #[tokio::test]
+async fn a_run_is_restarted_for_seven_days() {
+    let second = SignedDuration::from_secs(1);
+    for (late, started) in [(-second, 1), (SignedDuration::ZERO, 1), (second, 0)] {
+        let world = World::new().await;
+        let (intake, _) = world.push_and_read(1, "").await;
+        world.executions.set(&intake.run, ExecutionStatus::Unfinished);
+        world.wait(RESTART_FOR + late);
+        assert_eq!(tick(&world).await.1.len(), started, "{late:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_commit_that_has_no_status_gets_one() {
     let world = World::new().await;
     let (intake, _) = world.push_and_read(1, "").await;

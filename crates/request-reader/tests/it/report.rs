@@ -2,7 +2,7 @@ use gate_core::outcome::Verdict;
 use gate_core::ports::ExecutionStatus;
 use gate_core::run::{Intake, RunId, RunKind};
 use gate_core::step::ErrorName;
-use gate_request_reader::{CONTEXT, report};
+use gate_request_reader::{COMMITS, CONTEXT, report};
 use serde_json::{Value, json};
 
 use crate::world::{World, commit};
@@ -63,6 +63,31 @@ async fn a_later_answer_on_a_row_changes_the_status_of_its_commit() {
     assert_eq!((status(1), status(2)), (Some("1 refused".into()), Some("1 approved".into())), "each its own rows");
     let reported: gate_core::run::Reported = world.document(&again.run.reported_key()).await;
     assert_eq!(reported.state, "success");
+}
+
+#[tokio::test]
+async fn a_run_changes_the_statuses_of_so_many_commits() {
+    for others in [COMMITS - 1, COMMITS, COMMITS + 1] {
+        let mut world = World::new().await;
+        let (mut csv, mut head) = (String::new(), None);
+        for n in 1..=u32::try_from(others).unwrap() + 1 {
+            csv.push_str(&format!("package-{n},pkg:pypi/package-{n}@1.0\n"));
+            let (intake, _) = world.push_and_read(n, &csv).await;
+            world.end(&intake.run, n.into(), Verdict::Refused, None).await;
+            world.wait(jiff::SignedDuration::from_secs(1));
+            head = Some(intake);
+        }
+        world.change_inputs();
+        let head = head.unwrap();
+        let run = RunId::of_change(head_repository(&head), "refs/heads/main", &gate_core::digest::Sha256::of(b"why"));
+        let again = Intake { run, kind: RunKind::Again, ..head };
+        assert_eq!(world.read(&again).await.unwrap().len(), others + 1);
+        report(&again.run, &world.ports()).await.unwrap();
+        let hub = world.hub();
+        let changed: Vec<_> = hub.statuses.iter().map(|(commit, _)| commit.clone()).collect();
+        assert_eq!(changed.len(), others.min(COMMITS) + 1);
+        assert_eq!(changed.contains(&commit(1)), others <= COMMITS, "the oldest is left out");
+    }
 }
 
 fn head_repository(intake: &Intake) -> u64 {
